@@ -1,0 +1,1 @@
+//! One durable copy of a ZODB storage on one disk.

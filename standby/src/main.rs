@@ -1,0 +1,3 @@
+//! The Standby server.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Clusters on one machine.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The ZEO 5 protocol as data.

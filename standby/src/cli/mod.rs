@@ -1,0 +1,31 @@
+//! The command line.
+
+pub mod logging;
+pub mod serve;
+pub mod storage_spec;
+pub mod verify;
+
+use clap::{Parser, Subcommand};
+
+/// A highly available storage server for ZODB. Speaks the ZEO 5 protocol to unmodified clients and keeps the data
+/// in the FileStorage files that ZODB's own tools read.
+#[derive(Debug, Parser)]
+#[command(name = "standby", version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Logging.
+    #[command(flatten)]
+    pub log: logging::LogArgs,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve one or more Data.fs files to ZEO clients
+    Serve(Box<serve::ServeArgs>),
+    /// Check a Data.fs: every length, pointer and checksum
+    Verify(verify::VerifyArgs),
+}

@@ -1,0 +1,18 @@
+//! Standby: a highly available storage server for ZODB.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`serve`] | one server, from start to stop |
+//! | [`listener`], [`connection`] | sockets: the I/O, which decides nothing |
+//! | [`session`] | one client's session as a state machine |
+//! | [`service`] | what the sessions of a storage share: locks, publications, new ids, counters |
+//! | [`server`] | the storages of a server |
+
+pub mod cli;
+pub mod connection;
+pub mod listener;
+pub mod serve;
+pub mod server;
+pub mod service;
+pub mod session;

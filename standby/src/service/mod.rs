@@ -1,0 +1,235 @@
+//! One served storage: what all of its sessions share.
+
+pub mod invalidations;
+pub mod locks;
+pub mod mailbox;
+pub mod oids;
+pub mod publications;
+pub mod stats;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use replica::{CommitError, Committed, Committer, Publish, Reservation, Storage, Transaction};
+use tracing::{error, warn};
+use zeo_proto::{Oid, Tid};
+
+use self::invalidations::InvalidationPolicy;
+use self::locks::{Answer, Claims, LockTable, Owner};
+use self::mailbox::{Event, Mailbox};
+use self::oids::OidAllocator;
+use self::publications::Publications;
+use self::stats::Stats;
+
+/// How one storage is served.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// The name that clients register with.
+    pub name: String,
+    /// Whether blobs are served, and from where.
+    pub blob_dir: Option<std::path::PathBuf>,
+    /// Refuse read-write clients.
+    pub read_only: bool,
+    /// How `getInvalidations` is answered.
+    pub invalidations: InvalidationPolicy,
+    /// From getting the locks to giving them back; then the client's connection is closed. `None`: no limit.
+    pub transaction_timeout: Option<Duration>,
+    /// Waits this long before each load's reply (for race tests).
+    pub load_delay: Duration,
+}
+
+/// A storage and everything around it that its sessions share. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Shared>);
+
+struct Shared {
+    options: ServiceOptions,
+    storage: Storage,
+    committer: Option<Committer>,
+    exchange: Arc<Exchange>,
+    oids: OidAllocator,
+    stats: Stats,
+    next_owner: AtomicU64,
+}
+
+/// What the committer's thread and the sessions both touch.
+struct Exchange {
+    storage_name: String,
+    publications: Publications,
+    locks: Mutex<Locks>,
+}
+
+#[derive(Default)]
+struct Locks {
+    table: LockTable,
+    /// When the owners got their locks, for `lock_time` in the status.
+    since: std::collections::BTreeMap<Owner, SystemTime>,
+}
+
+impl Service {
+    /// Takes an opened storage into service.
+    pub fn new(options: ServiceOptions, storage: Storage) -> Result<Self, replica::ReadError> {
+        let kept = options.invalidations.kept_transactions();
+        let history = storage.recent_transactions(kept)?;
+        let publications = Publications::new(options.invalidations.retention(), storage.last_tid(), history);
+        let exchange = Arc::new(Exchange {
+            storage_name: options.name.clone(),
+            publications,
+            locks: Mutex::default(),
+        });
+        let committer = (!storage.is_read_only()).then(|| storage.start_committer(exchange.clone()));
+        let oids = OidAllocator::new(storage.max_oid());
+        let stats = Stats::new(SystemTime::now());
+        let next_owner = AtomicU64::new(1);
+        Ok(Self(Arc::new(Shared { options, storage, committer, exchange, oids, stats, next_owner })))
+    }
+
+    /// How this storage is served.
+    pub fn options(&self) -> &ServiceOptions {
+        &self.0.options
+    }
+
+    /// The copy on disk.
+    pub fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    /// The stream of committed transactions.
+    pub fn publications(&self) -> &Publications {
+        &self.0.exchange.publications
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &Stats {
+        &self.0.stats
+    }
+
+    /// New object ids.
+    pub fn oids(&self) -> &OidAllocator {
+        &self.0.oids
+    }
+
+    /// Whether read-write clients are refused.
+    pub fn is_read_only(&self) -> bool {
+        self.0.options.read_only || self.0.storage.is_read_only()
+    }
+
+    /// A session joins; the returned name is its own for as long as the server runs.
+    pub fn join(&self, mailbox: Mailbox) -> (Owner, u64, Tid) {
+        let owner = Owner(self.0.next_owner.fetch_add(1, Ordering::Relaxed));
+        let (sequence, last) = self.publications().subscribe(owner, mailbox);
+        (owner, sequence, last)
+    }
+
+    /// A session leaves. What it handed to the committer is committed all the same.
+    pub fn leave(&self, owner: Owner) {
+        self.publications().unsubscribe(owner);
+    }
+
+    /// Asks for the locks of a vote. `Waiting` is followed by [`Event::LocksGranted`].
+    pub fn lock(&self, owner: Owner, claims: Claims) -> Answer {
+        let (answer, granted) = {
+            let mut locks = self.0.exchange.lock_table();
+            let (answer, granted) = locks.table.request(owner, claims);
+            locks.since.remove(&owner);
+            if answer == Answer::Granted {
+                locks.since.insert(owner, SystemTime::now());
+            }
+            (answer, granted)
+        };
+        self.0.exchange.tell_granted(granted);
+        answer
+    }
+
+    /// Whether the owner has the locks that it last asked for. (An [`Event::LocksGranted`] may be on its way
+    /// for a request that was given up since.)
+    pub fn holds_locks(&self, owner: Owner) -> bool {
+        self.0.exchange.lock_table().table.holds(owner)
+    }
+
+    /// Gives back the locks of an owner, or takes it out of the queue.
+    pub fn unlock(&self, owner: Owner) {
+        self.0.exchange.unlock(owner);
+    }
+
+    /// Queues a voted transaction for the committer. The owner's session finds the outcome among the
+    /// publications, or gets [`Event::CommitFailed`]; its locks are given back by then.
+    pub fn commit(&self, owner: Owner, transaction: Transaction, reservation: Reservation) {
+        let committer = self.0.committer.as_ref().expect("a read-only storage has no voted transactions");
+        self.0.stats.commits.add_one();
+        committer.commit(owner.0, transaction, reservation);
+    }
+
+    /// How many votes wait for locks, and since when the longest held ones are held.
+    pub fn lock_status(&self) -> (usize, Option<SystemTime>) {
+        let locks = self.0.exchange.lock_table();
+        (locks.table.waiting(), locks.since.values().min().copied())
+    }
+
+    /// The objects changed since `tid`, as of the transaction `view`; `None` where the client must drop its
+    /// whole cache. May read the log: call it where blocking is allowed.
+    pub fn invalidations(&self, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, replica::ReadError> {
+        self.0.options.invalidations.answer(&self.0.storage, self.publications(), tid, view)
+    }
+
+    /// Commits what is queued, writes the index down and lets go of the files.
+    pub fn close(&self) -> Result<(), replica::CloseError> {
+        let started = Instant::now();
+        if let Some(committer) = &self.0.committer {
+            committer.stop();
+        }
+        let closed = self.0.storage.clone().close();
+        tracing::info!(storage = %self.0.options.name, took = ?started.elapsed(), "storage closed");
+        closed
+    }
+}
+
+impl Exchange {
+    fn lock_table(&self) -> std::sync::MutexGuard<'_, Locks> {
+        self.locks.lock().expect("no holder of the lock table panicked")
+    }
+
+    fn unlock(&self, owner: Owner) {
+        let granted = {
+            let mut locks = self.lock_table();
+            locks.since.remove(&owner);
+            let granted = locks.table.release(owner);
+            for owner in &granted {
+                locks.since.insert(*owner, SystemTime::now());
+            }
+            granted
+        };
+        self.tell_granted(granted);
+    }
+
+    fn tell_granted(&self, granted: Vec<Owner>) {
+        for owner in granted {
+            self.publications.notify(owner, Event::LocksGranted);
+        }
+    }
+}
+
+/// Published first, unlocked second: a vote that a transaction lets through is answered after its invalidation.
+impl Publish for Exchange {
+    fn published(&self, batch: Vec<Committed>) {
+        let owners: Vec<Owner> = batch.iter().map(|committed| Owner(committed.tag)).collect();
+        for committed in batch {
+            let Committed { tag, tid, oids, object_count, size_bytes, .. } = committed;
+            self.publications.publish(tid, oids, Owner(tag), object_count, size_bytes);
+        }
+        for owner in owners {
+            self.unlock(owner);
+        }
+    }
+
+    fn failed(&self, tag: u64, reason: &CommitError) {
+        error!(storage = %self.storage_name, error = %reason, "a voted transaction could not be committed");
+        let owner = Owner(tag);
+        self.publications.notify(owner, Event::CommitFailed(reason.to_string()));
+        self.unlock(owner);
+        if matches!(reason, CommitError::Failed(_)) {
+            warn!(storage = %self.storage_name, "nothing more is committed to this storage until a restart");
+        }
+    }
+}

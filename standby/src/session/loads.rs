@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use replica::{ReadError, ReadMode, Revision, Storage};
 use zeo_proto::{ErrorReply, MsgId, Oid, Tid, Value};
 
-use super::{Completion, Outbox, Session};
+use super::{CloseReason, Completion, Outbox, Session};
 
 /// The loads of a session that are under way in jobs.
 #[derive(Default)]
@@ -60,7 +60,14 @@ impl PendingLoads {
 }
 
 impl Session {
-    pub(super) fn load_before(&mut self, msgid: MsgId, oneway: bool, oid: Oid, before: Tid, out: &mut Outbox) {
+    pub(super) fn load_before(
+        &mut self,
+        msgid: MsgId,
+        oneway: bool,
+        oid: Oid,
+        before: Tid,
+        out: &mut Outbox,
+    ) -> Result<(), CloseReason> {
         let registered = self.registered.as_mut().expect("checked in dispatch: the session is registered");
         registered.service.stats().loads.add_one();
         if registered.service.options().load_delay.is_zero() {
@@ -69,13 +76,14 @@ impl Session {
                 load_as_of(storage, registered.view, oid, before, ReadMode::Cached, &mut registered.buffer);
             if !matches!(outcome, Outcome::NeedsDisk) {
                 let data = std::mem::take(&mut registered.buffer);
-                self.write_load(&msgid, oneway, &data, outcome, out);
+                let written = self.write_load(&msgid, oneway, &data, outcome, out);
                 self.registered().buffer = data;
-                return;
+                return written;
             }
         }
         let load = PendingLoad { msgid, oneway, oid, before, overtaken: false };
         self.load_away(load, out);
+        Ok(())
     }
 
     fn load_away(&mut self, load: PendingLoad, out: &mut Outbox) {
@@ -90,22 +98,31 @@ impl Session {
         });
     }
 
-    pub(super) fn loaded_away(&mut self, loaded: LoadedAway, out: &mut Outbox) {
+    pub(super) fn loaded_away(&mut self, loaded: LoadedAway, out: &mut Outbox) -> Result<(), CloseReason> {
         let pending = self.registered().loads.under_way.remove(&loaded.token);
         let mut load = pending.expect("a load ends once");
         if load.overtaken {
             load.overtaken = false;
             self.load_away(load, out);
+            Ok(())
         } else {
-            self.write_load(&load.msgid, load.oneway, &loaded.data, loaded.outcome, out);
+            self.write_load(&load.msgid, load.oneway, &loaded.data, loaded.outcome, out)
         }
     }
 
-    fn write_load(&self, msgid: &MsgId, oneway: bool, data: &[u8], outcome: Outcome, out: &mut Outbox) {
-        if oneway {
-            return; // nobody waits for the answer; a failed load changes nothing either
-        }
+    fn write_load(
+        &self,
+        msgid: &MsgId,
+        oneway: bool,
+        data: &[u8],
+        outcome: Outcome,
+        out: &mut Outbox,
+    ) -> Result<(), CloseReason> {
         match outcome {
+            Outcome::Failed(error) if oneway => {
+                return Err(CloseReason::FailedCall { method: "loadBefore", error: Box::new(error) });
+            }
+            _ if oneway => {}
             Outcome::Revision(Revision { serial, end }) => {
                 self.encoder.reply_load(&mut out.bytes, msgid, data, serial, end);
             }
@@ -113,6 +130,7 @@ impl Session {
             Outcome::Failed(error) => self.encoder.error(&mut out.bytes, msgid, &error),
             Outcome::NeedsDisk => unreachable!("a load that may block does not ask to"),
         }
+        Ok(())
     }
 }
 

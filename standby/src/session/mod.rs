@@ -27,7 +27,7 @@ use zeo_proto::{Encoder, Encoding, ErrorReply, MsgId, Tid, Value};
 
 use self::iteration::Iterators;
 use self::loads::PendingLoads;
-pub use self::status::storage_status;
+pub use self::status::storage_status_json;
 use self::two_phase::Phase;
 use crate::server::Served;
 use crate::service::Service;
@@ -247,10 +247,7 @@ impl Session {
 
     fn completed(&mut self, completion: Completion, out: &mut Outbox) -> Result<(), CloseReason> {
         match completion {
-            Completion::Load(loaded) => {
-                self.loaded_away(loaded, out);
-                Ok(())
-            }
+            Completion::Load(loaded) => self.loaded_away(loaded, out),
             Completion::Vote(voted) => self.voted_away(*voted, out),
             Completion::Answer(answer) => {
                 if let Some(registered) = &mut self.registered {

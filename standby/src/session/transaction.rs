@@ -9,7 +9,6 @@ use zeo_proto::{ErrorReply, Oid, Serial, Tid, TransactionKey};
 use crate::service::locks::Claims;
 
 /// What a client has asked for between `tpc_begin` and its vote. Nothing is checked before the vote.
-#[derive(Debug)]
 pub struct PendingTransaction {
     /// The client's name for it.
     pub key: TransactionKey,
@@ -30,7 +29,6 @@ enum Check {
 }
 
 /// How a vote ended.
-#[derive(Debug)]
 pub enum Vote {
     /// Voted through: the transaction can be finished. Objects whose data the server determined (undo).
     Ready(Reservation, Vec<Oid>),

@@ -70,8 +70,12 @@ struct Connection<S> {
 }
 
 /// Serves a client until it leaves, breaks the protocol, or the server stops.
-pub async fn serve<S>(stream: S, served: Arc<Served>, peer: String, shutdown: tokio::sync::watch::Receiver<bool>)
-where
+pub async fn serve<S>(
+    stream: S,
+    served: Arc<Served>,
+    peer: String,
+    shutdown: tokio::sync::watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     debug!(%peer, "connected");
@@ -86,7 +90,7 @@ where
         mailbox,
         inbox,
     };
-    let end = connection.run(&served, &peer).await;
+    let (end, peer) = connection.run(&served, peer).await;
     stop.abort();
     match end {
         End::Eof | End::Health => debug!(%peer, reason = %end, "disconnected"),
@@ -97,10 +101,7 @@ where
 }
 
 /// Passes the server's stop on as an event.
-fn stop_on(
-    mut shutdown: tokio::sync::watch::Receiver<bool>,
-    mailbox: Mailbox,
-) -> tokio::task::AbortHandle {
+fn stop_on(mut shutdown: tokio::sync::watch::Receiver<bool>, mailbox: Mailbox) -> tokio::task::AbortHandle {
     let task = tokio::spawn(async move {
         if shutdown.wait_for(|stop| *stop).await.is_ok() {
             mailbox.send(Event::Shutdown);
@@ -110,20 +111,22 @@ fn stop_on(
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    async fn run(&mut self, served: &Arc<Served>, peer: &str) -> End {
-        match self.greet(served, peer).await {
+    /// Why the connection ended, and what its client is called in the log.
+    async fn run(&mut self, served: &Arc<Served>, peer: String) -> (End, String) {
+        match self.greet(served, &peer).await {
             Ok(mut session) => {
                 let end = self.converse(&mut session, served.limits.frame_bytes_max).await;
-                drop(session); // gives back its locks before the socket is closed
-                end
+                (end, session.label().to_owned())
             }
-            Err(end) => end,
+            Err(end) => (end, peer),
         }
     }
 
     /// Greets, and makes a session in the encoding that the client chooses.
     async fn greet(&mut self, served: &Arc<Served>, peer: &str) -> Result<Session, End> {
-        frame::write(&mut self.outbox.bytes, |out| out.extend_from_slice(handshake::greeting(served.encoding)));
+        frame::write(&mut self.outbox.bytes, |out| {
+            out.extend_from_slice(handshake::greeting(served.encoding))
+        });
         let deadline = Instant::now() + HANDSHAKE_LIMIT;
         let answer = loop {
             if let Some(answer) = frame::split(&mut self.received, HANDSHAKE_BYTES_MAX)? {

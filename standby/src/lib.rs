@@ -10,9 +10,9 @@
 //! | [`server`] | the storages of a server |
 
 pub mod cli;
-pub mod connection;
-pub mod listener;
-pub mod serve;
-pub mod server;
-pub mod service;
-pub mod session;
+mod connection;
+mod listener;
+mod serve;
+mod server;
+mod service;
+mod session;

@@ -43,7 +43,9 @@ impl FromStr for ListenAddress {
             return Ok(Self::Unix(path.into()));
         }
         let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-        port.parse::<u16>().map_err(|_| format!("expected HOST:PORT or unix:PATH, with a port from 0 to 65535, not {text:?}"))?;
+        port.parse::<u16>().map_err(|_| {
+            format!("expected HOST:PORT or unix:PATH, with a port from 0 to 65535, not {text:?}")
+        })?;
         let host = if host.is_empty() { "0.0.0.0" } else { host };
         Ok(Self::Tcp(format!("{host}:{port}")))
     }

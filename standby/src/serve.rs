@@ -56,7 +56,8 @@ async fn serve(options: &ServeOptions) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Bound first: a port that is taken is found before a large file is indexed.
-    let listener = Listener::bind(&options.zeo).await.with_context(|| format!("cannot listen on {}", options.zeo))?;
+    let listener =
+        Listener::bind(&options.zeo).await.with_context(|| format!("cannot listen on {}", options.zeo))?;
     let opening = options.clone();
     let services = tokio::task::spawn_blocking(move || open_storages(&opening));
     let services = tokio::select! {
@@ -85,7 +86,9 @@ async fn serve(options: &ServeOptions) -> Result<()> {
 /// The one line on standard output: whoever started the server may connect now.
 fn announce(address: &ListenAddress) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready zeo={address}").and_then(|()| stdout.flush()).context("standard output is closed")?;
+    writeln!(stdout, "ready zeo={address}")
+        .and_then(|()| stdout.flush())
+        .context("standard output is closed")?;
     info!(%address, "serving");
     Ok(())
 }

@@ -55,7 +55,8 @@ impl Served {
 
     /// The answer to `ruok`: the status of every storage, as one JSON object.
     pub fn status_json(&self) -> String {
-        let storages = self.storages.iter().map(|(name, service)| (name.clone(), storage_status_json(service)));
+        let storages =
+            self.storages.iter().map(|(name, service)| (name.clone(), storage_status_json(service)));
         serde_json::Value::Object(storages.collect()).to_string()
     }
 }

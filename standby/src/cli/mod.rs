@@ -29,3 +29,14 @@ pub enum Command {
     /// Check a Data.fs: every length, pointer and checksum
     Verify(verify::VerifyArgs),
 }
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(self) -> anyhow::Result<()> {
+        self.log.start()?;
+        match self.command {
+            Command::Serve(args) => crate::serve::run(&args.options()?),
+            Command::Verify(args) => args.run(),
+        }
+    }
+}

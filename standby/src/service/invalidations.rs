@@ -57,13 +57,11 @@ impl InvalidationPolicy {
                 None if view == Tid::ZERO => Ok(None),
                 None => from_log(storage, tid),
             },
-            Self::Stock { queue_size, age } => {
-                match publications.changed_between(tid, view, queue_size) {
-                    Some(oids) => Ok(Some(oids)),
-                    None if age.is_some_and(|age| is_younger(tid, age)) => from_log(storage, tid),
-                    None => Ok(None),
-                }
-            }
+            Self::Stock { queue_size, age } => match publications.changed_between(tid, view, queue_size) {
+                Some(oids) => Ok(Some(oids)),
+                None if age.is_some_and(|age| is_younger(tid, age)) => from_log(storage, tid),
+                None => Ok(None),
+            },
         }
     }
 }

@@ -107,8 +107,14 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let request = (0..6u64, prop::collection::vec(0..5u64, 0..4), prop::collection::vec(0..5u64, 0..3), 0..12u8)
-        .prop_map(|(owner, written, checked, whole)| Step::Request { owner, written, checked, whole: whole == 0 });
+    let request =
+        (0..6u64, prop::collection::vec(0..5u64, 0..4), prop::collection::vec(0..5u64, 0..3), 0..12u8)
+            .prop_map(|(owner, written, checked, whole)| Step::Request {
+                owner,
+                written,
+                checked,
+                whole: whole == 0,
+            });
     let release = (0..6u64).prop_map(|owner| Step::Release { owner });
     prop::collection::vec(prop_oneof![3 => request, 2 => release], 1..60)
 }

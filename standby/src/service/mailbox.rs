@@ -9,7 +9,7 @@ use crate::session::Completion;
 
 /// What happens to a session from outside its connection.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// Transactions were published: catch up.
     Published,
     /// The locks that the session's vote waits for are held now.
@@ -48,7 +48,7 @@ pub fn mailbox() -> (Mailbox, Inbox) {
 
 impl Mailbox {
     /// Delivers an event. A connection that is gone needs no news.
-    pub fn send(&self, event: Event) {
+    pub(crate) fn send(&self, event: Event) {
         let _ = self.sender.send(event);
     }
 
@@ -62,7 +62,10 @@ impl Mailbox {
 
 impl Inbox {
     /// Polls for the next event.
-    pub fn poll_recv(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Option<Event>> {
+    pub(crate) fn poll_recv(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Event>> {
         let polled = self.receiver.poll_recv(context);
         if let std::task::Poll::Ready(Some(Event::Published)) = polled {
             self.published.store(false, Ordering::Release);

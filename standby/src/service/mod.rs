@@ -73,11 +73,8 @@ impl Service {
         let kept = options.invalidations.kept_transactions();
         let history = storage.recent_transactions(kept)?;
         let publications = Publications::new(options.invalidations.retention(), storage.last_tid(), history);
-        let exchange = Arc::new(Exchange {
-            storage_name: options.name.clone(),
-            publications,
-            locks: Mutex::default(),
-        });
+        let exchange =
+            Arc::new(Exchange { storage_name: options.name.clone(), publications, locks: Mutex::default() });
         let committer = (!storage.is_read_only()).then(|| storage.start_committer(exchange.clone()));
         let oids = OidAllocator::new(storage.max_oid());
         let stats = Stats::new(SystemTime::now());

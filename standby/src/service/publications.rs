@@ -104,7 +104,14 @@ impl Publications {
         }
         inner.oids_kept += oids.len();
         inner.last_tid = tid;
-        inner.entries.push_back(Arc::new(Publication { sequence, tid, oids, origin, object_count, size_bytes }));
+        inner.entries.push_back(Arc::new(Publication {
+            sequence,
+            tid,
+            oids,
+            origin,
+            object_count,
+            size_bytes,
+        }));
         inner.trim();
         self.newest.store(sequence, Ordering::Release);
     }
@@ -128,7 +135,7 @@ impl Publications {
     }
 
     /// Hands an event to one session, if it is still there.
-    pub fn notify(&self, owner: Owner, event: super::mailbox::Event) {
+    pub(crate) fn notify(&self, owner: Owner, event: super::mailbox::Event) {
         if let Some(mailbox) = self.lock().subscribers.get(&owner) {
             mailbox.send(event);
         }
@@ -240,9 +247,9 @@ mod tests {
             publish(&stream, tid, &[tid, 9]);
         }
         let changed = |tid, upto, max| {
-            stream.changed_between(Tid::new(tid), Tid::new(upto), max).map(|oids| {
-                oids.into_iter().map(Oid::get).collect::<Vec<_>>()
-            })
+            stream
+                .changed_between(Tid::new(tid), Tid::new(upto), max)
+                .map(|oids| oids.into_iter().map(Oid::get).collect::<Vec<_>>())
         };
         assert_eq!(changed(1, 4, 100), None);
         assert_eq!(changed(2, 4, 100), Some(vec![3, 9, 4]));

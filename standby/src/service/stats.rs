@@ -69,5 +69,6 @@ impl Stats {
 
 /// A moment as `Sat Nov 21 03:47:00 2026`, in this machine's time zone.
 fn ctime(time: SystemTime) -> String {
-    jiff::Zoned::try_from(time).map_or_else(|_| String::new(), |time| time.strftime("%a %b %e %H:%M:%S %Y").to_string())
+    jiff::Zoned::try_from(time)
+        .map_or_else(|_| String::new(), |time| time.strftime("%a %b %e %H:%M:%S %Y").to_string())
 }

@@ -11,7 +11,7 @@ const NEW_OIDS_MAX: i64 = 100;
 
 impl Session {
     /// Takes one frame from the client.
-    pub fn receive(&mut self, frame: &[u8], out: &mut Outbox) -> Result<(), CloseReason> {
+    pub(crate) fn receive(&mut self, frame: &[u8], out: &mut Outbox) -> Result<(), CloseReason> {
         let message = decode_request(self.encoding, frame, &Limits::default())?;
         let (msgid, oneway) = (message.msgid, message.oneway);
         let request = match message.body {
@@ -122,11 +122,11 @@ impl Session {
                 transaction.delete(oid, serial).map_err(super::errors::transaction_error)
             }),
             Request::CheckCurrentSerialInTransaction { oid, serial, id } => {
-                self.collecting(&id).map(|transaction| none(transaction.check_current(oid, serial)))
+                self.collecting(&id).map(|transaction| transaction.check_current(oid, serial)).map(none)
             }
             Request::UndoA { transaction: name, id } => {
                 let tid = super::undo::undo_tid(&name);
-                self.collecting(&id).map(|transaction| none(transaction.undo(tid)))
+                self.collecting(&id).map(|transaction| transaction.undo(tid)).map(none)
             }
             Request::Vote { id } => return self.vote(&id, call, out),
             Request::TpcFinish { id } => return self.tpc_finish(&id, call, out),
@@ -233,4 +233,3 @@ fn unsupported(what: &str) -> ErrorReply {
 fn none((): ()) -> Value<'static> {
     Value::None
 }
-

@@ -6,7 +6,7 @@ use replica::{ReadError, TransactionError};
 use zeo_proto::{ErrorReply, Value};
 
 /// A failed read. An object that is not there is a `POSKeyError`; anything else is the server's trouble.
-pub fn read_error(error: ReadError) -> ErrorReply {
+pub(super) fn read_error(error: ReadError) -> ErrorReply {
     match error {
         ReadError::NotFound(oid) => ErrorReply::PosKey(oid),
         other => storage_error(other),
@@ -14,12 +14,12 @@ pub fn read_error(error: ReadError) -> ErrorReply {
 }
 
 /// A transaction that cannot be written down as it is.
-pub fn transaction_error(error: TransactionError) -> ErrorReply {
+pub(super) fn transaction_error(error: TransactionError) -> ErrorReply {
     storage_error(error)
 }
 
 /// A `ZODB.POSException.StorageError` with the error's text.
-pub fn storage_error(error: impl Display) -> ErrorReply {
+pub(super) fn storage_error(error: impl Display) -> ErrorReply {
     ErrorReply::Other {
         class: "ZODB.POSException.StorageError".to_owned(),
         args: vec![Value::Str(error.to_string().into())],

@@ -21,7 +21,7 @@ const BLOB_INTERFACES: [(&str, &str); 2] =
     [("ZODB.interfaces", "IBlobStorageRestoreable"), ("ZODB.interfaces", "IBlobStorage")];
 
 /// The answer to `get_info`. What a client may ask for hangs on the interfaces, in this order.
-pub fn storage_info(service: &Service) -> Value<'static> {
+pub(super) fn storage_info(service: &Service) -> Value<'static> {
     let blobs = if service.options().blob_dir.is_some() { &BLOB_INTERFACES[..] } else { &[] };
     let interface = |(module, name): &(&'static str, &'static str)| {
         Value::Tuple(vec![Value::Str((*module).into()), Value::Str((*name).into())])
@@ -39,7 +39,7 @@ pub fn storage_info(service: &Service) -> Value<'static> {
 }
 
 /// Writes the `info` push that tells a client of the storage's size.
-pub fn push_sizes(encoder: &Encoder, out: &mut Vec<u8>, object_count: u64, size_bytes: u64) {
+pub(super) fn push_sizes(encoder: &Encoder, out: &mut Vec<u8>, object_count: u64, size_bytes: u64) {
     encoder
         .info(out, &[("length", Value::Int(object_count as i64)), ("size", Value::Int(size_bytes as i64))]);
 }
@@ -53,7 +53,7 @@ impl Session {
 }
 
 /// The answer to `history`: the newest revisions of an object, newest first.
-pub fn history(service: &Service, oid: Oid, size: i64) -> Result<Value<'static>, ErrorReply> {
+pub(super) fn history(service: &Service, oid: Oid, size: i64) -> Result<Value<'static>, ErrorReply> {
     let size = usize::try_from(size).unwrap_or(0);
     let entries = service.storage().history(oid, size).map_err(super::errors::read_error)?;
     Ok(Value::List(entries.into_iter().map(history_value).collect()))
@@ -79,7 +79,7 @@ fn history_value(entry: HistoryEntry) -> Value<'static> {
 }
 
 /// A transaction's extension as it is written to the log: a pickled dict, or nothing for an empty one.
-pub fn extension_bytes(extension: &Value<'_>) -> Result<Vec<u8>, ErrorReply> {
+pub(super) fn extension_bytes(extension: &Value<'_>) -> Result<Vec<u8>, ErrorReply> {
     match extension {
         Value::None => Ok(Vec::new()),
         Value::Dict(items) if items.is_empty() => Ok(Vec::new()),
@@ -95,7 +95,7 @@ pub fn extension_bytes(extension: &Value<'_>) -> Result<Vec<u8>, ErrorReply> {
 
 /// The items of a transaction's extension in the log. One that is not plain data (its classes are the
 /// application's) counts as empty, as in ZODB where the classes are missing.
-pub fn extension_items(pickled: &[u8]) -> Vec<(Value<'static>, Value<'static>)> {
+pub(super) fn extension_items(pickled: &[u8]) -> Vec<(Value<'static>, Value<'static>)> {
     if pickled.is_empty() {
         return Vec::new();
     }
@@ -115,7 +115,10 @@ mod tests {
 
     #[test]
     fn an_extension_survives_the_log() {
-        let items = vec![(Value::Str("x".into()), Value::Int(1)), (Value::Str("y".into()), Value::Bytes(b"z"[..].into()))];
+        let items = vec![
+            (Value::Str("x".into()), Value::Int(1)),
+            (Value::Str("y".into()), Value::Bytes(b"z"[..].into())),
+        ];
         let pickled = extension_bytes(&Value::Dict(items.clone())).expect("a dict");
         assert_eq!(extension_items(&pickled), items);
     }

@@ -15,7 +15,7 @@ const ITERATORS_MAX: usize = 10_000;
 
 /// The iterators of a session. Numbers are never used again.
 #[derive(Default)]
-pub struct Iterators {
+pub(super) struct Iterators {
     next: i64,
     open: HashMap<i64, Iterator>,
 }
@@ -57,7 +57,8 @@ impl Session {
     ) -> Result<Value<'static>, ErrorReply> {
         let registered = self.registered();
         let stop = Some(stop.unwrap_or(Tid::MAX).min(registered.view));
-        let walk = registered.service.storage().transactions(start, stop).map_err(super::errors::read_error)?;
+        let walk =
+            registered.service.storage().transactions(start, stop).map_err(super::errors::read_error)?;
         let walk = TransactionWalk { walk: Some(walk), last: None };
         registered.iterators.add(Iterator::Transactions(Arc::new(Mutex::new(walk)))).map(Value::Int)
     }

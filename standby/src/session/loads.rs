@@ -14,7 +14,7 @@ use super::{CloseReason, Completion, Outbox, Session};
 
 /// The loads of a session that are under way in jobs.
 #[derive(Default)]
-pub struct PendingLoads {
+pub(super) struct PendingLoads {
     next: u64,
     under_way: HashMap<u64, PendingLoad>,
 }
@@ -28,7 +28,7 @@ struct PendingLoad {
 }
 
 /// A load that a job has done.
-pub struct LoadedAway {
+pub(crate) struct LoadedAway {
     token: u64,
     data: Vec<u8>,
     outcome: Outcome,
@@ -43,7 +43,7 @@ enum Outcome {
 
 impl PendingLoads {
     /// A transaction changed these objects: what is being loaded of them is not current any more.
-    pub fn invalidate(&mut self, oids: &[Oid]) {
+    pub(super) fn invalidate(&mut self, oids: &[Oid]) {
         if self.under_way.is_empty() {
             return;
         }

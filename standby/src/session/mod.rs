@@ -27,7 +27,7 @@ use zeo_proto::{Encoder, Encoding, ErrorReply, MsgId, Tid, Value};
 
 use self::iteration::Iterators;
 use self::loads::PendingLoads;
-pub use self::status::storage_status_json;
+pub(crate) use self::status::storage_status_json;
 use self::two_phase::Phase;
 use crate::server::Served;
 use crate::service::Service;
@@ -36,11 +36,11 @@ use crate::service::mailbox::{Event, Mailbox};
 use crate::service::publications::{FellBehind, Publication};
 
 /// Jobs of one session that may be under way; beyond it the connection reads no further requests.
-pub const JOBS_MAX: usize = 64;
+const JOBS_MAX: usize = 64;
 
 /// Why a connection is closed by the server.
 #[derive(Debug, thiserror::Error)]
-pub enum CloseReason {
+pub(crate) enum CloseReason {
     /// The frame is not a message of the protocol.
     #[error("undecodable message: {0}")]
     Undecodable(#[from] zeo_proto::DecodeError),
@@ -76,7 +76,7 @@ pub enum CloseReason {
 }
 
 /// Work that is done away from the connection's task.
-pub struct Job {
+pub(crate) struct Job {
     /// Waits this long after the work, before the completion is delivered.
     pub delay: Duration,
     /// The work. May block.
@@ -84,7 +84,7 @@ pub struct Job {
 }
 
 /// The outcome of a [`Job`].
-pub enum Completion {
+pub(crate) enum Completion {
     /// A load.
     Load(loads::LoadedAway),
     /// A vote.
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Completion {
 }
 
 /// A reply that waits until the session's view has reached what it reflects.
-pub struct Answer {
+pub(crate) struct Answer {
     call: Call,
     as_of: Tid,
     result: Result<Value<'static>, ErrorReply>,
@@ -112,7 +112,7 @@ pub struct Answer {
 
 /// The call that an answer belongs to.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// Echoed in the reply.
     pub msgid: MsgId,
     /// The client expects no reply.
@@ -123,7 +123,7 @@ pub struct Call {
 
 /// What a session produces.
 #[derive(Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     /// Frames for the client, in order.
     pub bytes: Vec<u8>,
     /// Work to be started.
@@ -131,7 +131,7 @@ pub struct Outbox {
 }
 
 /// One client connection after the handshake.
-pub struct Session {
+pub(crate) struct Session {
     served: Arc<Served>,
     encoder: Encoder,
     encoding: Encoding,
@@ -167,7 +167,16 @@ impl Session {
     /// A session in this encoding with the client that `label` names in the log.
     pub fn new(served: Arc<Served>, encoding: Encoding, mailbox: Mailbox, label: String) -> Self {
         let encoder = Encoder::new(encoding);
-        Self { served, encoder, encoding, mailbox, label, registered: None, jobs_under_way: 0, stopping: false }
+        Self {
+            served,
+            encoder,
+            encoding,
+            mailbox,
+            label,
+            registered: None,
+            jobs_under_way: 0,
+            stopping: false,
+        }
     }
 
     /// The client has given itself a name.
@@ -217,7 +226,9 @@ impl Session {
                 Ok(())
             }
         }?;
-        if self.stopping && !self.registered.as_ref().is_some_and(|registered| registered.phase.is_finishing()) {
+        if self.stopping
+            && !self.registered.as_ref().is_some_and(|registered| registered.phase.is_finishing())
+        {
             return Err(CloseReason::Shutdown);
         }
         Ok(())

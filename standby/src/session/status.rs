@@ -7,7 +7,7 @@ use zeo_proto::Value;
 use crate::service::Service;
 
 /// The status of one storage, key by key in the stock server's order.
-pub fn storage_status(service: &Service) -> Vec<(&'static str, Value<'static>)> {
+pub(super) fn storage_status(service: &Service) -> Vec<(&'static str, Value<'static>)> {
     let stats = service.stats();
     let count = |count: u64| Value::Int(count as i64);
     let (waiting, locked_since) = service.lock_status();
@@ -37,7 +37,7 @@ pub fn storage_status(service: &Service) -> Vec<(&'static str, Value<'static>)> 
 }
 
 /// The same as JSON, for the answer to `ruok`.
-pub fn storage_status_json(service: &Service) -> serde_json::Value {
+pub(crate) fn storage_status_json(service: &Service) -> serde_json::Value {
     let items = storage_status(service).into_iter().map(|(key, value)| {
         let value = match value {
             Value::Int(number) => number.into(),

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use replica::{ReadError, ReadMode, Reservation, ReserveError, Storage, Transaction, TransactionError, UndoError};
+use replica::{
+    ReadError, ReadMode, Reservation, ReserveError, Storage, Transaction, TransactionError, UndoError,
+};
 use zeo_proto::{ErrorReply, Oid, Serial, Tid, TransactionKey};
 
 use crate::service::locks::Claims;
 
 /// What a client has asked for between `tpc_begin` and its vote. Nothing is checked before the vote.
-pub struct PendingTransaction {
+pub(super) struct PendingTransaction {
     /// The client's name for it.
-    pub key: TransactionKey,
+    pub(super) key: TransactionKey,
     buffer: Transaction,
     /// What the vote has to look at, in order of arrival.
     checks: Vec<Check>,
@@ -29,7 +31,7 @@ enum Check {
 }
 
 /// How a vote ended.
-pub enum Vote {
+pub(super) enum Vote {
     /// Voted through: the transaction can be finished. Objects whose data the server determined (undo).
     Ready(Reservation, Vec<Oid>),
     /// The client must resolve these and vote again: object, its committed serial, the serial that the client
@@ -41,36 +43,36 @@ pub enum Vote {
 
 /// A store that does not build on the current revision.
 #[derive(Debug)]
-pub struct Conflict {
+pub(super) struct Conflict {
     /// The object.
-    pub oid: Oid,
+    pub(super) oid: Oid,
     /// Its current revision.
-    pub committed: Tid,
+    pub(super) committed: Tid,
     /// The revision that the client's change builds on.
-    pub given: Serial,
+    pub(super) given: Serial,
     /// What the client stored.
-    pub data: Vec<u8>,
+    pub(super) data: Vec<u8>,
 }
 
 /// A vote cannot go on here: it needs the disk, and this thread must not wait.
 #[derive(Debug)]
-pub struct NeedsDisk;
+pub(super) struct NeedsDisk;
 
 impl PendingTransaction {
     /// Begins a transaction.
-    pub fn new(key: TransactionKey, buffer: Transaction) -> Self {
+    pub(super) fn new(key: TransactionKey, buffer: Transaction) -> Self {
         Self { key, buffer, checks: Vec::new(), written: HashMap::new() }
     }
 
     /// Notes a store.
-    pub fn store(&mut self, oid: Oid, serial: Serial, data: &[u8]) -> Result<(), TransactionError> {
+    pub(super) fn store(&mut self, oid: Oid, serial: Serial, data: &[u8]) -> Result<(), TransactionError> {
         self.buffer.store(oid, data)?;
         self.replace(oid, Check::Store { oid, serial });
         Ok(())
     }
 
     /// Notes a record of a transaction that is being copied from elsewhere.
-    pub fn restore(
+    pub(super) fn restore(
         &mut self,
         oid: Oid,
         data: Option<&[u8]>,
@@ -85,29 +87,29 @@ impl PendingTransaction {
     }
 
     /// Notes a deletion.
-    pub fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), TransactionError> {
+    pub(super) fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), TransactionError> {
         self.buffer.delete(oid)?;
         self.replace(oid, Check::Delete { oid, serial });
         Ok(())
     }
 
     /// Notes that an object must still be at this revision.
-    pub fn check_current(&mut self, oid: Oid, serial: Tid) {
+    pub(super) fn check_current(&mut self, oid: Oid, serial: Tid) {
         self.checks.push(Check::Current { oid, serial });
     }
 
     /// Notes that a transaction is to be undone.
-    pub fn undo(&mut self, tid: Tid) {
+    pub(super) fn undo(&mut self, tid: Tid) {
         self.checks.push(Check::Undo { tid });
     }
 
     /// Whether the vote must read the log at length, so that it is better done elsewhere from the start.
-    pub fn reads_log(&self) -> bool {
+    pub(super) fn reads_log(&self) -> bool {
         self.checks.iter().any(|check| matches!(check, Check::Undo { .. } | Check::Restore { .. }))
     }
 
     /// The locks that the vote needs.
-    pub fn claims(&self, storage: &Storage) -> Result<Claims, ErrorReply> {
+    pub(super) fn claims(&self, storage: &Storage) -> Result<Claims, ErrorReply> {
         if self.buffer.tid().is_some() {
             return Ok(Claims::storage());
         }
@@ -115,7 +117,9 @@ impl PendingTransaction {
         let mut checked = Vec::new();
         for check in &self.checks {
             match check {
-                Check::Store { oid, .. } | Check::Delete { oid, .. } | Check::Restore { oid, .. } => written.push(*oid),
+                Check::Store { oid, .. } | Check::Delete { oid, .. } | Check::Restore { oid, .. } => {
+                    written.push(*oid)
+                }
                 Check::Current { oid, .. } => checked.push(*oid),
                 Check::Undo { tid } => written.extend(storage.transaction_oids(*tid).map_err(undo_error)?),
             }
@@ -124,18 +128,18 @@ impl PendingTransaction {
     }
 
     /// The greatest object id that is stored.
-    pub fn greatest_oid(&self) -> Option<Oid> {
+    pub(super) fn greatest_oid(&self) -> Option<Oid> {
         self.buffer.oids().max()
     }
 
     /// The transaction as the committer wants it.
-    pub fn into_buffer(self) -> Transaction {
+    pub(super) fn into_buffer(self) -> Transaction {
         self.buffer
     }
 
     /// Decides the vote. All locks of [`Self::claims`] are held, so what it finds stays true until they are given
     /// back.
-    pub fn vote(&mut self, storage: &Storage, mode: ReadMode) -> Result<Vote, NeedsDisk> {
+    pub(super) fn vote(&mut self, storage: &Storage, mode: ReadMode) -> Result<Vote, NeedsDisk> {
         match self.try_vote(storage, mode) {
             Ok(vote) => Ok(vote),
             Err(Failure::NeedsDisk) => Err(NeedsDisk),

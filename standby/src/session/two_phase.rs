@@ -17,7 +17,7 @@ use crate::service::publications::Publication;
 
 /// How far a connection's transaction is.
 #[derive(Default)]
-pub enum Phase {
+pub(super) enum Phase {
     /// There is none.
     #[default]
     Idle,
@@ -34,9 +34,9 @@ pub enum Phase {
 }
 
 /// What a job did for a vote.
-pub struct VotedAway {
+pub(crate) struct VotedAway {
     ballot: u64,
-    transaction: PendingTransaction,
+    transaction: Box<PendingTransaction>,
     step: Step,
 }
 
@@ -49,20 +49,24 @@ impl Phase {
     fn key(&self) -> Option<&TransactionKey> {
         match self {
             Self::Idle => None,
-            Self::Collecting { transaction, .. } | Self::Waiting { transaction, .. } => Some(&transaction.key),
+            Self::Collecting { transaction, .. } | Self::Waiting { transaction, .. } => {
+                Some(&transaction.key)
+            }
             Self::Away { key, .. } | Self::Voted { key, .. } | Self::Finishing { key, .. } => Some(key),
         }
     }
 
     /// Whether the committer has the transaction.
-    pub fn is_finishing(&self) -> bool {
+    pub(super) fn is_finishing(&self) -> bool {
         matches!(self, Self::Finishing { .. })
     }
 
     /// Since when the transaction holds locks that others may wait for.
-    pub fn locked_since(&self) -> Option<Instant> {
+    pub(super) fn locked_since(&self) -> Option<Instant> {
         match self {
-            Self::Collecting { conflicts_since: since, .. } | Self::Away { locked_since: since, .. } => *since,
+            Self::Collecting { conflicts_since: since, .. } | Self::Away { locked_since: since, .. } => {
+                *since
+            }
             Self::Voted { since, .. } => Some(*since),
             Self::Idle | Self::Waiting { .. } | Self::Finishing { .. } => None,
         }
@@ -70,16 +74,20 @@ impl Phase {
 }
 
 /// What `tpc_begin` says about the transaction.
-pub struct Beginning<'a> {
-    pub user: &'a [u8],
-    pub description: &'a [u8],
-    pub extension: &'a Value<'a>,
-    pub tid: Option<Tid>,
-    pub status: u8,
+pub(super) struct Beginning<'a> {
+    pub(super) user: &'a [u8],
+    pub(super) description: &'a [u8],
+    pub(super) extension: &'a Value<'a>,
+    pub(super) tid: Option<Tid>,
+    pub(super) status: u8,
 }
 
 impl Session {
-    pub(super) fn tpc_begin(&mut self, key: TransactionKey, beginning: Beginning<'_>) -> Result<(), ErrorReply> {
+    pub(super) fn tpc_begin(
+        &mut self,
+        key: TransactionKey,
+        beginning: Beginning<'_>,
+    ) -> Result<(), ErrorReply> {
         let registered = self.registered();
         registered.check_writable()?;
         match registered.phase.key() {
@@ -115,7 +123,12 @@ impl Session {
         }
     }
 
-    pub(super) fn vote(&mut self, key: &TransactionKey, call: Call, out: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn vote(
+        &mut self,
+        key: &TransactionKey,
+        call: Call,
+        out: &mut Outbox,
+    ) -> Result<(), CloseReason> {
         if let Err(error) = self.registered().check_vote(key) {
             return self.answer(&call, Err(error), out);
         }
@@ -181,7 +194,9 @@ impl Session {
             Err(NeedsDisk) => {
                 self.vote_away(transaction, call, Some(Instant::now()), out, |transaction, storage| {
                     let vote = transaction.vote(storage, ReadMode::MayBlock);
-                    Step::Vote(vote.unwrap_or_else(|NeedsDisk| unreachable!("this thread may wait for the disk")))
+                    Step::Vote(
+                        vote.unwrap_or_else(|NeedsDisk| unreachable!("this thread may wait for the disk")),
+                    )
                 });
                 Ok(())
             }
@@ -190,7 +205,7 @@ impl Session {
 
     fn vote_away(
         &mut self,
-        transaction: Box<PendingTransaction>,
+        mut transaction: Box<PendingTransaction>,
         call: Call,
         locked_since: Option<Instant>,
         out: &mut Outbox,
@@ -201,7 +216,6 @@ impl Session {
         let ballot = registered.ballots;
         registered.phase = Phase::Away { key: transaction.key.clone(), ballot, call, locked_since };
         let storage = registered.service.storage().clone();
-        let mut transaction = *transaction;
         self.start(out, std::time::Duration::ZERO, move || {
             let step = work(&mut transaction, &storage);
             Completion::Vote(Box::new(VotedAway { ballot, transaction, step }))
@@ -217,7 +231,7 @@ impl Session {
         let Phase::Away { call, .. } = std::mem::take(&mut registered.phase) else {
             unreachable!("looked at just above")
         };
-        let transaction = Box::new(voted.transaction);
+        let transaction = voted.transaction;
         match voted.step {
             Step::Claims(claims) => self.take_locks(transaction, call, claims, out),
             Step::Vote(vote) => self.decided(transaction, call, vote, out),
@@ -326,7 +340,9 @@ impl Registered {
         self.check_writable()?;
         match self.phase.key() {
             Some(current) if current == given => Ok(()),
-            current => Err(ErrorReply::StorageTransaction { current: current.cloned(), given: given.clone() }),
+            current => {
+                Err(ErrorReply::StorageTransaction { current: current.cloned(), given: given.clone() })
+            }
         }
     }
 
@@ -343,7 +359,10 @@ impl Registered {
     /// The session came upon its own transaction among the publications.
     pub(super) fn finished(&mut self, publication: &Publication, encoder: &Encoder, out: &mut Vec<u8>) {
         let Phase::Finishing { call, .. } = std::mem::take(&mut self.phase) else {
-            unreachable!("{} was published for a session that is not finishing a transaction", publication.tid);
+            unreachable!(
+                "{} was published for a session that is not finishing a transaction",
+                publication.tid
+            );
         };
         self.service.stats().active_txns.subtract_one();
         super::information::push_sizes(encoder, out, publication.object_count, publication.size_bytes);
@@ -387,5 +406,3 @@ pub(super) fn oid_value(oid: Oid) -> Value<'static> {
 pub(super) fn tid_value(tid: Tid) -> Value<'static> {
     Value::Bytes(tid.to_bytes().to_vec().into())
 }
-
-

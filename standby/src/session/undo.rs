@@ -9,7 +9,7 @@ use super::information::extension_items;
 use crate::service::Service;
 
 /// What `undoInfo` wants a description to have.
-pub type Specification = Vec<(String, Value<'static>)>;
+pub(super) type Specification = Vec<(String, Value<'static>)>;
 
 /// The name by which clients undo a transaction: its tid in base64.
 fn undo_id(tid: Tid) -> String {
@@ -17,14 +17,14 @@ fn undo_id(tid: Tid) -> String {
 }
 
 /// The transaction with such a name. What is no name of any transaction gives a tid that none has.
-pub fn undo_tid(name: &[u8]) -> Tid {
+pub(super) fn undo_tid(name: &[u8]) -> Tid {
     let decoded = STANDARD.decode(name.trim_ascii()).unwrap_or_default();
     Tid::try_from(&decoded[..]).unwrap_or(Tid::ZERO)
 }
 
 /// Descriptions of the transactions that can be undone, newest first: numbers `first` to `last` (exclusive) of
 /// those that fit the specification. A negative `last` says how many.
-pub fn undo_log(
+pub(super) fn undo_log(
     service: &Service,
     first: i64,
     last: i64,
@@ -36,8 +36,7 @@ pub fn undo_log(
     let mut wanted = |header: &TransactionHeader| {
         specification.is_none_or(|specification| fits(&description(header), specification))
     };
-    let headers =
-        service.storage().undo_log(skip, limit, &mut wanted).map_err(super::errors::read_error)?;
+    let headers = service.storage().undo_log(skip, limit, &mut wanted).map_err(super::errors::read_error)?;
     Ok(Value::List(headers.iter().map(|header| Value::Dict(description(header))).collect()))
 }
 

@@ -63,6 +63,8 @@ struct Connection<S> {
     outbox: Outbox,
     /// How much of `outbox.bytes` is sent.
     sent: usize,
+    /// The stream (TLS) may still hold something of what was sent.
+    unflushed: bool,
     /// When the client last took something of what waits for it.
     last_progress: Instant,
     mailbox: Mailbox,
@@ -86,6 +88,7 @@ pub async fn serve<S>(
         received: BytesMut::with_capacity(READ_CHUNK),
         outbox: Outbox::default(),
         sent: 0,
+        unflushed: false,
         last_progress: Instant::now(),
         mailbox,
         inbox,
@@ -228,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut stalled: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|context| {
             let unsent = self.unsent();
-            if unsent > 0 {
+            if unsent > 0 || self.unflushed {
                 let blocked = self.poll_send(context)?.is_pending();
                 if blocked {
                     let limit = self.last_progress + STALL_LIMIT;
@@ -267,6 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(0)) => return Err(End::Eof),
                 Poll::Ready(Ok(count)) => {
                     self.sent += count;
+                    self.unflushed = true;
                     wrote = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error.into()),
@@ -281,11 +285,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.outbox.bytes.clear();
         self.outbox.bytes.shrink_to(UNSENT_HIGH_WATER);
         self.sent = 0;
-        match Pin::new(&mut self.stream).poll_flush(context) {
-            Poll::Ready(Err(error)) => Err(error.into()),
-            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Pending => Ok(Poll::Pending),
-        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(context)?;
+        self.unflushed = flushed.is_pending();
+        Ok(flushed)
     }
 
     /// Receives some bytes (ready), or waits for some.

@@ -3,11 +3,11 @@
 //! | room | what |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | [`serve`] | one server, from start to stop |
-//! | [`listener`], [`connection`] | sockets: the I/O, which decides nothing |
-//! | [`session`] | one client's session as a state machine |
-//! | [`service`] | what the sessions of a storage share: locks, publications, new ids, counters |
-//! | [`server`] | the storages of a server |
+//! | `serve` | one server, from start to stop |
+//! | `listener`, `connection`, `tls` | sockets: the I/O, which decides nothing |
+//! | `session` | one client's session as a state machine |
+//! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
+//! | `server` | the storages of a server |
 
 pub mod cli;
 mod connection;
@@ -16,3 +16,4 @@ mod serve;
 mod server;
 mod service;
 mod session;
+mod tls;

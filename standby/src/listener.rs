@@ -9,9 +9,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::connection;
@@ -20,6 +22,8 @@ use crate::server::Served;
 /// Idle time after which the kernel asks whether a client is still there, and how often it asks again.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long a TLS handshake may take.
+const TLS_HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 /// Connections that the kernel may hold ready for us.
 const BACKLOG: i32 = 1024;
 
@@ -95,7 +99,12 @@ impl Listener {
     }
 
     /// Serves clients until the server stops, then waits for their connections to end.
-    pub async fn serve(self, served: Arc<Served>, mut shutdown: watch::Receiver<bool>) {
+    pub async fn serve(
+        self,
+        served: Arc<Served>,
+        tls: Option<TlsAcceptor>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
         let places = Arc::new(Semaphore::new(served.limits.connections_max));
         let mut connections = JoinSet::new();
         loop {
@@ -117,17 +126,9 @@ impl Listener {
                 warn!(limit = served.limits.connections_max, "refused a connection: the limit is reached");
                 continue;
             };
-            let (served, shutdown) = (served.clone(), shutdown.clone());
+            let (served, tls, shutdown) = (served.clone(), tls.clone(), shutdown.clone());
             connections.spawn(async move {
-                match stream {
-                    Stream::Tcp(stream, peer) => {
-                        prepare_tcp(&stream);
-                        connection::serve(stream, served, peer.to_string(), shutdown).await;
-                    }
-                    Stream::Unix(stream) => {
-                        connection::serve(stream, served, "unix".to_owned(), shutdown).await;
-                    }
-                }
+                stream.serve(served, tls, shutdown).await;
                 drop(place);
             });
         }
@@ -144,6 +145,35 @@ impl Listener {
             Socket::Tcp(socket) => socket.accept().await.map(|(stream, peer)| Stream::Tcp(stream, peer)),
             Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
+    }
+}
+
+impl Stream {
+    async fn serve(self, served: Arc<Served>, tls: Option<TlsAcceptor>, shutdown: watch::Receiver<bool>) {
+        match self {
+            Self::Tcp(stream, peer) => {
+                prepare_tcp(&stream);
+                secure(stream, served, tls, peer.to_string(), shutdown).await;
+            }
+            Self::Unix(stream) => secure(stream, served, tls, "unix".to_owned(), shutdown).await,
+        }
+    }
+}
+
+async fn secure<S>(
+    stream: S,
+    served: Arc<Served>,
+    tls: Option<TlsAcceptor>,
+    peer: String,
+    shutdown: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let Some(tls) = tls else { return connection::serve(stream, served, peer, shutdown).await };
+    match tokio::time::timeout(TLS_HANDSHAKE_LIMIT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection::serve(stream, served, peer, shutdown).await,
+        Ok(Err(error)) => warn!(%peer, %error, "refused a connection: the TLS handshake failed"),
+        Err(_) => warn!(%peer, "refused a connection: the TLS handshake took too long"),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::listener::{ListenAddress, Listener};
 use crate::server::{ConnectionLimits, Served};
 use crate::service::invalidations::InvalidationPolicy;
 use crate::service::{Service, ServiceOptions};
+use crate::tls::{self, TlsOptions};
 
 /// How long the connections may take to end when the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -26,6 +27,8 @@ const BLOCKING_THREADS_MAX: usize = 64;
 pub struct ServeOptions {
     /// Where read-write clients connect.
     pub zeo: ListenAddress,
+    /// Speak TLS with clients.
+    pub tls: Option<TlsOptions>,
     /// What the greeting proposes.
     pub encoding: zeo_proto::Encoding,
     /// Refuse read-write clients for all storages.
@@ -55,6 +58,8 @@ pub fn run(options: &ServeOptions) -> Result<()> {
 async fn serve(options: &ServeOptions) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let password = std::env::var(tls::PASSWORD_VARIABLE).ok();
+    let tls = options.tls.as_ref().map(|options| tls::acceptor(options, password.as_deref())).transpose()?;
     // Bound first: a port that is taken is found before a large file is indexed.
     let listener =
         Listener::bind(&options.zeo).await.with_context(|| format!("cannot listen on {}", options.zeo))?;
@@ -69,7 +74,7 @@ async fn serve(options: &ServeOptions) -> Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     let address = listener.address.clone();
-    let serving = tokio::spawn(listener.serve(served.clone(), stopped));
+    let serving = tokio::spawn(listener.serve(served.clone(), tls, stopped));
     announce(&address)?;
     let signal = tokio::select! {
         _ = terminate.recv() => "SIGTERM",

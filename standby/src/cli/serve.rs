@@ -11,6 +11,7 @@ use crate::listener::ListenAddress;
 use crate::serve::ServeOptions;
 use crate::server::ConnectionLimits;
 use crate::service::invalidations::InvalidationPolicy;
+use crate::tls::TlsOptions;
 
 /// `standby serve`.
 #[derive(Debug, Args)]
@@ -27,6 +28,19 @@ pub struct ServeArgs {
     /// Where clients connect: HOST:PORT (port 0 picks a free one) or unix:PATH
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
     zeo: ListenAddress,
+
+    /// Speak TLS with clients, with this certificate (PEM; its chain may follow it)
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+
+    /// The certificate's key (PEM; default: in the certificate's file). The password of an encrypted one is taken
+    /// from the environment variable STANDBY_TLS_KEY_PASSWORD
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+
+    /// Accept only clients with a certificate that is, or was issued by, one in this file or directory (PEM)
+    #[arg(long, value_name = "FILE_OR_DIRECTORY", requires = "tls_certificate")]
+    tls_client_ca: Option<PathBuf>,
 
     /// The encoding that clients are greeted with; msgpack is faster, and needs the Python package `msgpack` there
     #[arg(long, value_name = "ENCODING", default_value = "pickle")]
@@ -94,6 +108,11 @@ impl ServeArgs {
         };
         Ok(ServeOptions {
             zeo: self.zeo,
+            tls: self.tls_certificate.map(|certificate| TlsOptions {
+                certificate,
+                key: self.tls_key,
+                client_ca: self.tls_client_ca,
+            }),
             encoding: match self.encoding {
                 EncodingArg::Pickle => zeo_proto::Encoding::Pickle,
                 EncodingArg::Msgpack => zeo_proto::Encoding::Msgpack,

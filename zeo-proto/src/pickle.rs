@@ -9,6 +9,7 @@
 mod arena;
 mod globals;
 mod machine;
+mod object;
 mod opcode;
 mod source;
 mod text;

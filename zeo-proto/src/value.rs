@@ -2,6 +2,8 @@ mod convert;
 mod prefix;
 mod repr;
 
+pub(crate) use convert::from_twos_complement;
+
 use std::borrow::Cow;
 
 use crate::{Oid, Tid};

@@ -1,11 +1,13 @@
 //! One durable copy of a ZODB storage on one disk.
 
+mod blobs;
 mod checksum;
 mod error;
 mod options;
 mod skeleton;
 mod types;
 
+pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
 pub use checksum::Checksum;
 pub use error::{
     CloseError, CommitError, IndexError, OpenError, ReadError, ReserveError, TransactionError, UndoError,

@@ -1,0 +1,202 @@
+//! Blobs: large binary data beside the log, one file for each revision of a blob object.
+//!
+//! The directory has ZODB's layout (`ZODB/blob.py`), so that its tools and clients with a shared blob directory
+//! find the files: a marker file `.layout`, a directory `tmp`, and below eight levels of directories, one for each
+//! byte of the oid, a file `0x<tid>.blob`. (The older flat layout `lawn` is read and written where a directory
+//! already has it.)
+//!
+//! A blob is staged first: a file of ours below `tmp/standby`, or one that a client left in the shared directory.
+//! It is synced at the vote. The committer moves it to its final name before it writes the transaction, and notes
+//! the move in a marker file below `tmp/standby`, which it removes when the transaction is durable. A crash between
+//! the two leaves the marker, and the next start removes the file of a transaction that is not in the log.
+
+mod layout;
+mod staged;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+pub use self::layout::Layout;
+pub use self::staged::StagedBlob;
+use crate::{Oid, Tid};
+
+const LAYOUT_MARKER: &str = ".layout";
+const PENDING_SUFFIX: &str = ".pending";
+
+/// Why a directory cannot hold blobs. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// The marker file names a layout that is not supported.
+    #[error("the blob directory {path} has the layout {layout:?}; bushy and lawn are supported")]
+    UnknownLayout {
+        /// The directory.
+        path: PathBuf,
+        /// What its marker says.
+        layout: String,
+    },
+    /// The directory could not be read or prepared.
+    #[error("{what} {path}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+}
+
+/// The blob directory of one storage.
+#[derive(Clone, Debug)]
+pub struct BlobStore {
+    root: PathBuf,
+    /// `tmp/standby` below the root: files of ours only, while others use `tmp` as well.
+    staging: PathBuf,
+    layout: Layout,
+}
+
+impl BlobStore {
+    /// Opens a blob directory, and makes it where there is none.
+    ///
+    /// # Errors
+    /// See [`BlobError`].
+    pub fn open(root: &Path) -> Result<Self, BlobError> {
+        let failed = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| BlobError::Io { what, path, source }
+        };
+        let layout = Layout::of_directory(root)?;
+        let staging = root.join("tmp").join("standby");
+        fs::create_dir_all(&staging).map_err(failed("making the directory", &staging))?;
+        let marker = root.join(LAYOUT_MARKER);
+        if !marker.exists() {
+            fs::write(&marker, layout.name()).map_err(failed("writing", &marker))?;
+        }
+        Ok(Self { root: root.to_owned(), staging, layout })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the blob of this revision is, if the revision has one.
+    pub fn path(&self, oid: Oid, tid: Tid) -> PathBuf {
+        self.directory(oid).join(format!("{}.blob", layout::hex(tid.get())))
+    }
+
+    /// The directory of an object's blobs. Clients that share the directory leave their uploads there.
+    pub fn directory(&self, oid: Oid) -> PathBuf {
+        self.root.join(self.layout.directory(oid))
+    }
+
+    /// A new empty file to be filled.
+    ///
+    /// # Errors
+    /// The file could not be made.
+    pub fn stage(&self) -> io::Result<(fs::File, StagedBlob)> {
+        let file = tempfile::Builder::new().prefix("upload-").suffix(".tmp").tempfile_in(&self.staging)?;
+        let (file, path) = file.keep().map_err(|error| error.error)?;
+        Ok((file, StagedBlob::new(path)))
+    }
+
+    /// A second name (or, where the file system has no such thing, a copy) of a committed blob, for an undo.
+    ///
+    /// # Errors
+    /// There is no such blob, or the disk is full.
+    pub fn stage_copy(&self, oid: Oid, tid: Tid) -> io::Result<StagedBlob> {
+        let source = self.path(oid, tid);
+        let (file, staged) = self.stage()?;
+        drop(file);
+        fs::remove_file(staged.path())?;
+        if fs::hard_link(&source, staged.path()).is_err() {
+            fs::copy(&source, staged.path())?;
+        }
+        Ok(staged)
+    }
+
+    /// Moves a staged blob to its final name, read-only, so that it is there after a power failure. The returned
+    /// move is to be completed when its transaction is durable; dropped without, it is taken back.
+    pub(crate) fn place(&self, oid: Oid, tid: Tid, staged: StagedBlob) -> io::Result<Placed> {
+        let marker = self.staging.join(format!("{:016x}.{:016x}{PENDING_SUFFIX}", oid.get(), tid.get()));
+        fs::File::create(&marker)?;
+        let placed = Placed { path: self.path(oid, tid), marker, complete: false };
+        let directory = self.directory(oid);
+        let made = create_directories(&self.root, &directory)?;
+        let mut permissions = fs::metadata(staged.path())?.permissions();
+        permissions.set_mode(permissions.mode() & !0o222);
+        fs::set_permissions(staged.path(), permissions)?;
+        staged.rename(&placed.path)?;
+        for directory in made.iter().chain([&directory]) {
+            fs::File::open(directory)?.sync_all()?;
+        }
+        Ok(placed)
+    }
+
+    /// After a crash: removes half-finished uploads, and blobs of transactions that are not in the log. Returns the
+    /// number of blobs removed.
+    pub(crate) fn recover(&self, is_committed: impl Fn(Tid) -> bool) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.staging)? {
+            let path = entry?.path();
+            if let Some((oid, tid)) = pending_of(&path)
+                && !is_committed(tid)
+                && fs::remove_file(self.path(oid, tid)).is_ok()
+            {
+                removed += 1;
+            }
+            fs::remove_file(&path)?;
+        }
+        Ok(removed)
+    }
+}
+
+/// The object and transaction that a marker file names.
+fn pending_of(path: &Path) -> Option<(Oid, Tid)> {
+    let (oid, tid) = path.file_name()?.to_str()?.strip_suffix(PENDING_SUFFIX)?.split_once('.')?;
+    Some((Oid::new(u64::from_str_radix(oid, 16).ok()?), Tid::new(u64::from_str_radix(tid, 16).ok()?)))
+}
+
+/// Makes a directory below `root`, and those that lead to it. Returns the parents of those that were not there, which
+/// must be synced for the new entries to last.
+fn create_directories(root: &Path, directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut missing = Vec::new();
+    let mut next = directory;
+    while next != root && !next.is_dir() {
+        missing.push(next.to_owned());
+        next = next.parent().unwrap_or(root);
+    }
+    fs::create_dir_all(directory)?;
+    Ok(missing.iter().filter_map(|made| made.parent().map(Path::to_owned)).collect())
+}
+
+/// A blob at its final name whose transaction is not durable yet.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    path: PathBuf,
+    marker: PathBuf,
+    complete: bool,
+}
+
+impl Placed {
+    /// The transaction is durable: the blob stays.
+    pub(crate) fn complete(mut self) {
+        self.complete = true;
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if !self.complete {
+            let _ = fs::remove_file(&self.path); // else the next start does it, as long as the marker is there
+        }
+        let _ = fs::remove_file(&self.marker);
+    }
+}
+
+#[cfg(test)]
+#[path = "blobs_test.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A blob that is not committed: a file that is removed when this is dropped.
+#[derive(Debug)]
+pub struct StagedBlob {
+    path: PathBuf,
+}
+
+impl StagedBlob {
+    /// Takes charge of a file on the same file system as the blob directory.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes its contents last.
+    ///
+    /// # Errors
+    /// The file is gone, or the disk failed.
+    pub fn sync(&self) -> io::Result<()> {
+        fs::File::open(&self.path)?.sync_all()
+    }
+
+    /// Moves the file; it is nobody's to remove afterwards.
+    pub(super) fn rename(mut self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        self.path = PathBuf::new();
+        Ok(())
+    }
+}
+
+impl Drop for StagedBlob {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.path); // a start removes what is left of ours
+        }
+    }
+}

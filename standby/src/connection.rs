@@ -164,6 +164,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let _ = self.try_flush().await; // what was answered before the end still belongs to the client
                 return end;
             }
+            if self.unsent() < UNSENT_HIGH_WATER {
+                session.resume(&mut self.outbox);
+            }
             self.start_jobs();
             let timeout = session.locked_for().map(|(since, limit)| since + limit);
             let takes_requests = session.is_ready() && self.unsent() < UNSENT_HIGH_WATER;

@@ -17,6 +17,8 @@ mod encoding;
 mod error;
 mod error_reply;
 mod fast;
+#[cfg(test)]
+mod fast_test;
 pub mod frame;
 pub mod handshake;
 mod limits;

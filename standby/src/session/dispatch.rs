@@ -140,11 +140,15 @@ impl Session {
                 Ok(Value::None)
             }
             Request::Pack { .. } => Err(unsupported("pack")),
-            Request::StoreBlobStart
-            | Request::StoreBlobChunk { .. }
-            | Request::StoreBlobEnd { .. }
-            | Request::StoreBlobShared { .. }
-            | Request::SendBlob { .. } => Err(unsupported("blobs")),
+            Request::StoreBlobStart => self.store_blob_start().map(none),
+            Request::StoreBlobChunk { chunk } => self.store_blob_chunk(&chunk, out).map(none),
+            Request::StoreBlobEnd { oid, serial, data, id } => {
+                self.store_blob_end(oid, serial, &data, id, out).map(none)
+            }
+            Request::StoreBlobShared { oid, serial, data, filename, id } => {
+                self.store_blob_shared(oid, serial, &data, &filename, &id).map(none)
+            }
+            Request::SendBlob { oid, serial } => return self.send_blob(oid, serial, call, out),
             Request::ServerStatus => {
                 let status = super::status::storage_status(&self.registered().service);
                 let items = status.into_iter().map(|(key, value)| (Value::Str(key.into()), value));
@@ -198,6 +202,7 @@ impl Registered {
             loads: Default::default(),
             deferred: Vec::new(),
             iterators: Default::default(),
+            blobs: Default::default(),
             phase: Phase::Idle,
             ballots: 0,
             buffer: Vec::new(),

@@ -10,6 +10,7 @@
 //! that reflects T, no reply that T makes stale follows it, and `lastTransaction` never runs ahead, whatever the
 //! committer does at the same time.
 
+mod blobs;
 mod dispatch;
 mod errors;
 mod information;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use zeo_proto::{Encoder, Encoding, ErrorReply, MsgId, Tid, Value};
 
+use self::blobs::BlobTraffic;
 use self::iteration::Iterators;
 use self::loads::PendingLoads;
 pub(crate) use self::status::storage_status_json;
@@ -89,6 +91,10 @@ pub(crate) enum Completion {
     Load(loads::LoadedAway),
     /// A vote.
     Vote(Box<two_phase::VotedAway>),
+    /// Some of an upload is written.
+    Upload(Box<blobs::Uploaded>),
+    /// Some of a download is read.
+    Download(blobs::Downloaded),
     /// Anything that has just an answer.
     Answer(Answer),
 }
@@ -98,6 +104,8 @@ impl std::fmt::Debug for Completion {
         f.write_str(match self {
             Self::Load(_) => "Completion::Load",
             Self::Vote(_) => "Completion::Vote",
+            Self::Upload(_) => "Completion::Upload",
+            Self::Download(_) => "Completion::Download",
             Self::Answer(_) => "Completion::Answer",
         })
     }
@@ -156,6 +164,7 @@ struct Registered {
     /// Answers that reflect transactions after the view.
     deferred: Vec<Answer>,
     iterators: Iterators,
+    blobs: BlobTraffic,
     phase: Phase,
     /// Counts the votes that went to a job, so that one which was aborted meanwhile is known.
     ballots: u64,
@@ -193,7 +202,8 @@ impl Session {
 
     /// Whether the session takes further requests now.
     pub fn is_ready(&self) -> bool {
-        self.jobs_under_way < JOBS_MAX && !self.stopping
+        let uploads = self.registered.as_ref().is_none_or(|registered| registered.blobs.is_ready());
+        self.jobs_under_way < JOBS_MAX && uploads && !self.stopping
     }
 
     /// Since when the transaction timeout runs, if it does.
@@ -260,6 +270,11 @@ impl Session {
         match completion {
             Completion::Load(loaded) => self.loaded_away(loaded, out),
             Completion::Vote(voted) => self.voted_away(*voted, out),
+            Completion::Upload(uploaded) => {
+                self.uploaded(*uploaded);
+                Ok(())
+            }
+            Completion::Download(downloaded) => self.downloaded(downloaded, out),
             Completion::Answer(answer) => {
                 if let Some(registered) = &mut self.registered {
                     registered.deferred.push(answer);

@@ -8,6 +8,7 @@ use replica::{
 };
 use zeo_proto::{ErrorReply, Oid, Serial, Tid, TransactionKey};
 
+use super::blobs::UploadedBlob;
 use crate::service::locks::Claims;
 
 /// What a client has asked for between `tpc_begin` and its vote. Nothing is checked before the vote.
@@ -19,6 +20,8 @@ pub(super) struct PendingTransaction {
     checks: Vec<Check>,
     /// The place of each written object in `checks`: a later write of an object replaces the earlier one.
     written: HashMap<Oid, usize>,
+    /// Uploads whose contents have yet to be synced.
+    uploads: Vec<(Oid, UploadedBlob)>,
 }
 
 #[derive(Debug)]
@@ -61,7 +64,7 @@ pub(super) struct NeedsDisk;
 impl PendingTransaction {
     /// Begins a transaction.
     pub(super) fn new(key: TransactionKey, buffer: Transaction) -> Self {
-        Self { key, buffer, checks: Vec::new(), written: HashMap::new() }
+        Self { key, buffer, checks: Vec::new(), written: HashMap::new(), uploads: Vec::new() }
     }
 
     /// Notes a store.
@@ -69,6 +72,11 @@ impl PendingTransaction {
         self.buffer.store(oid, data)?;
         self.replace(oid, Check::Store { oid, serial });
         Ok(())
+    }
+
+    /// The object's record comes with this blob.
+    pub(super) fn attach_blob(&mut self, oid: Oid, blob: UploadedBlob) {
+        self.uploads.push((oid, blob));
     }
 
     /// Notes a record of a transaction that is being copied from elsewhere.
@@ -197,15 +205,42 @@ impl PendingTransaction {
                     let oids = storage
                         .undo(*tid, &mut self.buffer)
                         .map_err(|error| Failure::Error(undo_error(error)))?;
+                    self.copy_undone_blobs(storage, &oids)?;
                     undone.extend(oids);
                 }
             }
         }
+        self.sync_uploads(mode)?;
         if !conflicts.is_empty() {
             return Ok(Vote::Conflicts(conflicts));
         }
         let reservation = storage.reserve(&self.buffer).map_err(reserve_error)?;
         Ok(Vote::Ready(reservation, undone))
+    }
+
+    fn sync_uploads(&mut self, mode: ReadMode) -> Result<(), Failure> {
+        if mode == ReadMode::Cached && !self.uploads.is_empty() {
+            return Err(Failure::NeedsDisk);
+        }
+        for (oid, upload) in self.uploads.drain(..) {
+            let failed = |error| Failure::Error(super::errors::storage_error(error));
+            self.buffer.attach_blob(oid, upload.sync().map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// A record that an undo brings back brings its blob back, under the undoing transaction's tid.
+    fn copy_undone_blobs(&mut self, storage: &Storage, oids: &[Oid]) -> Result<(), Failure> {
+        let Some(blobs) = storage.blobs() else { return Ok(()) };
+        for &oid in oids {
+            let Some(data_tid) = self.buffer.back_pointer(oid) else { continue };
+            match blobs.stage_copy(oid, data_tid) {
+                Ok(copy) => self.buffer.attach_blob(oid, copy),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // no blob object
+                Err(error) => return Err(Failure::Error(super::errors::storage_error(error))),
+            }
+        }
+        Ok(())
     }
 
     fn data_of(&self, oid: Oid) -> Result<Vec<u8>, Failure> {

@@ -332,7 +332,7 @@ impl Session {
 }
 
 impl Registered {
-    fn check_writable(&self) -> Result<(), ErrorReply> {
+    pub(super) fn check_writable(&self) -> Result<(), ErrorReply> {
         if self.read_only { Err(ErrorReply::ReadOnly) } else { Ok(()) }
     }
 

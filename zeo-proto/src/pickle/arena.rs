@@ -22,17 +22,28 @@ pub(super) enum Node<'a> {
 }
 
 /// All values that a pickle makes.
-#[derive(Default)]
 pub(super) struct Arena<'a> {
     nodes: Vec<Node<'a>>,
+    limits: Limits,
 }
 
+/// Most messages have fewer values.
+const NODES_EXPECTED: usize = 16;
+
 impl<'a> Arena<'a> {
-    /// The caller bounds the number of nodes, so that their ids fit.
-    pub(super) fn add(&mut self, node: Node<'a>) -> NodeId {
-        let id = NodeId::try_from(self.nodes.len()).expect("the limit of items is below 2^32");
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { nodes: Vec::with_capacity(NODES_EXPECTED), limits }
+    }
+
+    /// # Errors
+    /// There are as many as the limit allows, or as ids can name.
+    pub(super) fn add(&mut self, node: Node<'a>) -> Result<NodeId, DecodeError> {
+        let id = NodeId::try_from(self.nodes.len()).map_err(|_| DecodeError::TooManyItems)?;
+        if self.nodes.len() >= self.limits.max_items {
+            return Err(DecodeError::TooManyItems);
+        }
         self.nodes.push(node);
-        id
+        Ok(id)
     }
 
     pub(super) fn node(&self, id: NodeId) -> &Node<'a> {
@@ -53,8 +64,9 @@ impl<'a> Arena<'a> {
 
     /// The value that a node stands for. What is referred to more than once is copied each time and counts each
     /// time; what contains itself nests without end and is refused for that.
-    pub(super) fn value(&self, root: NodeId, limits: &Limits) -> Result<Value<'a>, DecodeError> {
-        let mut copier = Copier { arena: self, items_left: limits.max_items, max_depth: limits.max_depth };
+    pub(super) fn value(&self, root: NodeId) -> Result<Value<'a>, DecodeError> {
+        let Limits { max_items, max_depth } = self.limits;
+        let mut copier = Copier { arena: self, items_left: max_items, max_depth };
         copier.charge(1)?;
         copier.copy(root, 1)
     }

@@ -24,7 +24,9 @@ impl Globals {
             }
             Self::Replies => true,
         };
-        if accepted {
+        // A line end in a name would break out of the opcode when the name is written again.
+        let is_name = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
+        if accepted && is_name(module) && is_name(name) {
             return Ok(());
         }
         Err(DecodeError::Global { module: module.into(), name: name.into() })

@@ -25,15 +25,14 @@ pub(super) struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     pub(super) fn new(bytes: &'a [u8], limits: &Limits, globals: Globals) -> Self {
-        let limits = Limits { max_items: limits.max_items.min(ITEMS_MAX), ..*limits };
         Self {
             source: Source::new(bytes),
-            arena: Arena::default(),
-            stack: Vec::new(),
-            marks: Vec::new(),
+            arena: Arena::new(*limits),
+            stack: Vec::with_capacity(VALUES_EXPECTED),
+            marks: Vec::with_capacity(2),
             memo: HashMap::new(),
             globals,
-            limits,
+            limits: *limits,
             pushes_left: limits.max_items,
         }
     }
@@ -48,7 +47,7 @@ impl<'a> Machine<'a> {
         }
         let root = self.pop()?;
         match self.source.len() {
-            0 => self.arena.value(root, &self.limits),
+            0 => self.arena.value(root),
             left => Err(DecodeError::TrailingBytes(left)),
         }
     }
@@ -170,9 +169,9 @@ impl<'a> Machine<'a> {
     /// A set is what its class would make of a list.
     fn set(&mut self, class: &'static str, elements: Vec<NodeId>) -> Done<()> {
         let class = Value::Global { module: Cow::Borrowed("builtins"), name: Cow::Borrowed(class) };
-        let callable = self.arena.add(Node::Leaf(class));
-        let list = self.arena.add(Node::List(elements));
-        let args = self.arena.add(Node::Tuple(vec![list]));
+        let callable = self.arena.add(Node::Leaf(class))?;
+        let list = self.arena.add(Node::List(elements))?;
+        let args = self.arena.add(Node::Tuple(vec![list]))?;
         self.push_node(Node::Object { callable, args, state: None, new: false })
     }
 
@@ -265,7 +264,7 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn push_node(&mut self, node: Node<'a>) -> Done<()> {
-        let id = self.arena.add(node);
+        let id = self.arena.add(node)?;
         self.push(id)
     }
 
@@ -277,7 +276,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A push makes up to four nodes, and their ids have 32 bits.
-const ITEMS_MAX: usize = (1 << 30) - 1;
+/// Most messages have fewer values.
+const VALUES_EXPECTED: usize = 16;
 
 const UNDERFLOW: DecodeError = DecodeError::Malformed("the stack is empty");

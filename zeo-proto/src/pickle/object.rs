@@ -19,8 +19,8 @@ impl<'a> Machine<'a> {
             INST => {
                 let class = self.global_lines()?;
                 let elements = self.pop_marked()?;
-                let callable = self.arena.add(Node::Leaf(class));
-                let args = self.arena.add(Node::Tuple(elements));
+                let callable = self.arena.add(Node::Leaf(class))?;
+                let args = self.arena.add(Node::Tuple(elements))?;
                 self.call(callable, args, false)
             }
             OBJ => {
@@ -29,7 +29,7 @@ impl<'a> Machine<'a> {
                     return Err(NO_CLASS);
                 }
                 let callable = elements.remove(0);
-                let args = self.arena.add(Node::Tuple(elements));
+                let args = self.arena.add(Node::Tuple(elements))?;
                 self.call(callable, args, false)
             }
             _ => self.build(),
@@ -78,8 +78,8 @@ impl<'a> Machine<'a> {
         }
         let function =
             Value::Global { module: Cow::Borrowed("copyreg"), name: Cow::Borrowed("__newobj_ex__") };
-        let callable = self.arena.add(Node::Leaf(function));
-        let args = self.arena.add(Node::Tuple(vec![class, args, keywords]));
+        let callable = self.arena.add(Node::Leaf(function))?;
+        let args = self.arena.add(Node::Tuple(vec![class, args, keywords]))?;
         self.call(callable, args, false)
     }
 

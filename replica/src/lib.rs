@@ -1,23 +1,60 @@
 //! One durable copy of a ZODB storage on one disk.
+//!
+//! The data lie in a FileStorage log, `Data.fs`, which ZODB's own tools can read at any time. [`Storage::open`] opens
+//! it; everything else is made from it. Readers ([`Storage::load_before`] and others) are many and wait for
+//! nobody. There is one writer, the [`Committer`]'s thread: it takes the [`Transaction`]s that wait, appends them
+//! at once, syncs once, and only then lets readers see them and tells [`Publish`].
+//!
+//! | module | what |
+//! |---|---|
+//! | `format`, `log`, `window` | the bytes of the log; reading it at positions; reading it in order |
+//! | `scan`, `tail`, `checksum` | believing nothing of it; what a crash leaves at its end; the running checksum |
+//! | `lock`, `open` | keeping others out; bringing everything up |
+//! | `index`, `recent`, `positions`, `drainer` | where things are: on disk, in memory, both, and from one to the other |
+//! | `revisions`, `history`, `undo` | reading objects; reading transactions; undoing them |
+//! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
+//! | `verify` | checking all of it |
 
+mod batch;
 mod blobs;
 mod checksum;
+mod committer;
+mod drainer;
 mod error;
+mod format;
+mod history;
+mod index;
+mod inner;
+mod lock;
+mod log;
+mod open;
 mod options;
-mod skeleton;
+mod positions;
+mod recent;
+mod revisions;
+mod scan;
+mod space;
+mod storage;
+mod tail;
+mod transaction;
 mod types;
+mod undo;
+mod verify;
+mod window;
 
 pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
 pub use checksum::Checksum;
+pub use committer::{Committer, Publish};
 pub use error::{
     CloseError, CommitError, IndexError, OpenError, ReadError, ReserveError, TransactionError, UndoError,
 };
+pub use history::{Records, Transactions};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
-pub use skeleton::{
-    Committer, Problem, Publish, Records, Reservation, Storage, Transaction, Transactions, VerifyReport,
-    verify,
-};
+pub use space::Reservation;
+pub use storage::Storage;
+pub use transaction::Transaction;
 pub use types::{
     Changed, Committed, Current, HistoryEntry, NextRecord, ReadMode, Record, Revision, TransactionHeader,
 };
+pub use verify::{IndexComparison, Problem, VerifyReport, verify};
 pub use zodb_types::{Oid, Tid};

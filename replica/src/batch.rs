@@ -1,0 +1,349 @@
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::checksum::Chain;
+use crate::committer::{Job, Publish};
+use crate::format::{RecordHead, TransactionHead};
+use crate::index::{Mark, TransactionEntry};
+use crate::inner::Inner;
+use crate::recent::Mix;
+use crate::transaction::{Body, Entry, Transaction};
+use crate::{CommitError, Committed, Oid, ReadError, ReadMode, Tid};
+
+/// One append holds at most this many bytes, unless it is one larger transaction.
+pub(crate) const BATCH_BYTES_MAX: u64 = 16 << 20;
+/// A larger transaction is written in pieces of this size.
+const PIECE_BYTES: usize = 4 << 20;
+/// A buffer that grew beyond this is not kept.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+/// Builds what is appended to the log, appends it, makes it durable, and publishes it.
+pub(crate) struct Writer {
+    storage: Arc<Inner>,
+    publish: Arc<dyn Publish>,
+    /// Why nothing is committed any more.
+    failed: Option<String>,
+    /// What is to be written, from position `written` of the log on.
+    bytes: Vec<u8>,
+    written: u64,
+    /// The records of this batch.
+    records: Vec<NewRecord>,
+    transactions: Vec<TransactionEntry>,
+    /// The latest record of each object in this batch, and every record by oid and tid: only kept when the batch has
+    /// several transactions.
+    latest: HashMap<Oid, u64, BuildHasherDefault<Mix>>,
+    by_tid: HashMap<(Oid, Tid), u64, BuildHasherDefault<Mix>>,
+    /// What was found out about the records of the transaction that is being built.
+    resolved: Vec<Resolved>,
+}
+
+struct NewRecord {
+    oid: Oid,
+    position: u64,
+    /// The object had no record before.
+    new: bool,
+}
+
+struct Resolved {
+    previous: u64,
+    back: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(storage: Arc<Inner>, publish: Arc<dyn Publish>) -> Self {
+        Self {
+            storage,
+            publish,
+            failed: None,
+            bytes: Vec::new(),
+            written: 0,
+            records: Vec::new(),
+            transactions: Vec::new(),
+            latest: HashMap::default(),
+            by_tid: HashMap::default(),
+            resolved: Vec::new(),
+        }
+    }
+
+    /// Commits all of a batch that can be, and leaves it empty.
+    pub(crate) fn commit(&mut self, batch: &mut Vec<Job>) {
+        if let Some(error) = self.refusal() {
+            self.fail(batch, &error);
+            return;
+        }
+        let start = self.storage.mark();
+        self.clear(start.end);
+        let several = batch.len() > 1;
+        let mut mark = start;
+        let mut committed = Vec::with_capacity(batch.len());
+        let mut done = Vec::with_capacity(batch.len());
+        for job in batch.drain(..) {
+            match self.add(&job, &mut mark, several) {
+                Ok(answer) => {
+                    committed.push(answer);
+                    done.push(job);
+                }
+                Err(error) => {
+                    if self.written > start.end {
+                        // Part of it is in the file already; it is alone in its batch.
+                        assert!(!several, "only a transaction that is alone is written in pieces");
+                        self.take_back(start.end);
+                    }
+                    self.publish.failed(job.tag, &error);
+                }
+            }
+        }
+        if done.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write_out() {
+            self.take_back(start.end);
+            self.fail(&mut done, &CommitError::Write(Arc::new(error)));
+            return;
+        }
+        if let Err(error) = self.sync() {
+            // What is on disk cannot be known any more: the kernel may have dropped what it could not write. A
+            // second sync might say that all is well.
+            self.failed = Some(format!("syncing the log failed: {error}"));
+            tracing::error!(%error, "syncing the log failed; nothing is committed any more until a restart");
+            let error = self.refusal().expect("it has just failed");
+            self.fail(&mut done, &error);
+            return;
+        }
+        self.make_visible(mark);
+        drop(done);
+        self.publish.published(committed);
+        if self.bytes.capacity() > BUFFER_BYTES_KEPT {
+            self.bytes = Vec::new();
+        }
+        self.storage.drainer.wait_for_room();
+    }
+
+    fn refusal(&self) -> Option<CommitError> {
+        if self.storage.read_only {
+            return Some(CommitError::ReadOnly);
+        }
+        self.failed.clone().map(CommitError::Failed)
+    }
+
+    fn fail(&self, jobs: &mut Vec<Job>, error: &CommitError) {
+        for job in jobs.drain(..) {
+            self.publish.failed(job.tag, error);
+        }
+    }
+
+    fn clear(&mut self, end: u64) {
+        self.bytes.clear();
+        self.written = end;
+        self.records.clear();
+        self.transactions.clear();
+        self.latest.clear();
+        self.by_tid.clear();
+    }
+
+    /// Adds a transaction to what is to be written, and moves the mark behind it; or adds nothing.
+    fn add(&mut self, job: &Job, mark: &mut Mark, several: bool) -> Result<Committed, CommitError> {
+        let transaction = &job.transaction;
+        let tid = match transaction.tid {
+            None => Tid::after(mark.last_tid, SystemTime::now()),
+            Some(given) if given > mark.last_tid => given,
+            Some(given) => return Err(CommitError::TidNotAbove { given, last: mark.last_tid }),
+        };
+        self.resolve(&transaction.entries)?;
+        let begin = self.bytes.len();
+        let records_begin = self.records.len();
+        let position = mark.end;
+        assert_eq!(position, self.written + begin as u64, "transactions follow each other without a gap");
+        let checksum = match self.build(transaction, tid, position, mark) {
+            Ok(checksum) => checksum,
+            Err(error) => {
+                if self.written <= position {
+                    self.bytes.truncate(begin);
+                }
+                self.records.truncate(records_begin);
+                return Err(error);
+            }
+        };
+        let end = position + transaction.len_bytes();
+        assert_eq!(end, self.written + self.bytes.len() as u64, "a transaction has the length that it says");
+        for record in &self.records[records_begin..] {
+            mark.objects += u64::from(record.new);
+            mark.max_oid = mark.max_oid.max(record.oid);
+            if several {
+                self.latest.insert(record.oid, record.position);
+                self.by_tid.insert((record.oid, tid), record.position);
+            }
+        }
+        *mark = Mark { end, last_tid: tid, last_position: position, checksum, ..*mark };
+        self.transactions.push(TransactionEntry { tid, position, checksum });
+        Ok(Committed {
+            tag: job.tag,
+            tid,
+            oids: transaction.oids().collect(),
+            object_count: mark.objects,
+            size_bytes: end,
+            checksum,
+        })
+    }
+
+    /// Finds the records that the new ones point to.
+    fn resolve(&mut self, entries: &[Entry]) -> Result<(), CommitError> {
+        self.resolved.clear();
+        for entry in entries {
+            let previous = match self.latest.get(&entry.oid) {
+                Some(position) => *position,
+                None => {
+                    self.storage.positions.object(entry.oid, ReadMode::MayBlock).map_err(read)?.unwrap_or(0)
+                }
+            };
+            let back = match entry.body {
+                Body::Pointer { data_tid, position } => self.back_pointer(entry.oid, data_tid, position)?,
+                Body::Data { .. } | Body::Nothing => 0,
+            };
+            self.resolved.push(Resolved { previous, back });
+        }
+        Ok(())
+    }
+
+    fn back_pointer(&self, oid: Oid, data_tid: Tid, position: u64) -> Result<u64, CommitError> {
+        if let Some(position) = self.by_tid.get(&(oid, data_tid)) {
+            return Ok(*position);
+        }
+        if position != 0 {
+            let head = self.storage.log.record_head(oid, position, ReadMode::MayBlock);
+            if head.is_ok_and(|head| head.tid == data_tid) {
+                return Ok(position);
+            }
+        }
+        match self.storage.find_record(oid, data_tid).map_err(read)? {
+            Some((position, _)) => Ok(position),
+            None => Err(CommitError::BackPointer { oid, data_tid }),
+        }
+    }
+
+    fn build(
+        &mut self,
+        transaction: &Transaction,
+        tid: Tid,
+        position: u64,
+        mark: &Mark,
+    ) -> Result<crate::Checksum, CommitError> {
+        let metadata = &transaction.metadata;
+        let (user, description, extension) = (&metadata.user, &metadata.description, &metadata.extension);
+        let mut chain = Chain::new(mark.checksum, tid, user, description, extension);
+        let short = |bytes: &[u8]| u16::try_from(bytes.len()).expect("the length was checked");
+        let length = transaction.length();
+        let head = TransactionHead {
+            tid,
+            length,
+            status: transaction.status,
+            user_length: short(user),
+            description_length: short(description),
+            extension_length: short(extension),
+        };
+        self.bytes.extend_from_slice(&head.encode());
+        for part in [user, description, extension] {
+            self.bytes.extend_from_slice(part);
+        }
+        let large = transaction.len_bytes() > BATCH_BYTES_MAX;
+        let counted = transaction.status != b'u';
+        for (at, entry) in transaction.entries.iter().enumerate() {
+            let Resolved { previous, back } = self.resolved[at];
+            let oid = entry.oid;
+            let record_position = self.written + self.bytes.len() as u64;
+            let data_length = if let Body::Data { length, .. } = entry.body { length } else { 0 };
+            let head =
+                RecordHead { oid, tid, previous, transaction: position, version_length: 0, data_length };
+            self.bytes.extend_from_slice(&head.encode());
+            match entry.body {
+                Body::Data { offset, length } => {
+                    if counted {
+                        chain.data_follow(oid, length);
+                    }
+                    let mut done = 0;
+                    while done < length {
+                        let piece = (length - done).min(PIECE_BYTES as u64);
+                        let data = transaction.content.read(offset + done, piece).map_err(write)?;
+                        if counted {
+                            chain.data(&data);
+                        }
+                        self.bytes.extend_from_slice(&data);
+                        done += piece;
+                        if large && self.bytes.len() >= PIECE_BYTES {
+                            self.write_out().map_err(write)?;
+                        }
+                    }
+                }
+                Body::Pointer { data_tid, .. } => {
+                    if counted {
+                        chain.pointer(oid, data_tid);
+                    }
+                    self.bytes.extend_from_slice(&back.to_be_bytes());
+                }
+                Body::Nothing => {
+                    if counted {
+                        chain.nothing(oid);
+                    }
+                    self.bytes.extend_from_slice(&0u64.to_be_bytes());
+                }
+            }
+            if counted {
+                self.records.push(NewRecord { oid, position: record_position, new: previous == 0 });
+            }
+        }
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        Ok(chain.finish())
+    }
+
+    /// Writes what was collected behind what was written.
+    fn write_out(&mut self) -> io::Result<()> {
+        self.storage.log.file().write_all_at(&self.bytes, self.written)?;
+        self.written += self.bytes.len() as u64;
+        self.bytes.clear();
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.storage.log.file().sync_data()
+    }
+
+    /// Cuts off what was written in part.
+    fn take_back(&mut self, end: u64) {
+        self.bytes.clear();
+        self.written = end;
+        if let Err(error) = self.storage.log.file().set_len(end) {
+            self.failed = Some(format!("what was written in part could not be taken back: {error}"));
+            tracing::error!(%error, "a failed write could not be taken back; nothing is committed any more");
+            return;
+        }
+        if let Err(error) = self.storage.space.cut_back() {
+            tracing::warn!(%error, "space for voted transactions could not be reserved again after a failed write");
+        }
+    }
+
+    /// Lets readers see what is durable now.
+    fn make_visible(&mut self, mark: Mark) {
+        for record in &self.records {
+            self.storage.positions.commit(record.oid, record.position, record.new);
+        }
+        for entry in &self.transactions {
+            self.storage.positions.commit_transaction(entry);
+        }
+        self.storage.publish(mark);
+        self.storage.space.advance(mark.end);
+        let objects = self.records.iter().map(|record| (record.oid.get(), record.position));
+        self.storage.drainer.push(objects, self.transactions.iter().copied(), mark);
+    }
+}
+
+fn read(error: ReadError) -> CommitError {
+    CommitError::Read(Arc::new(error))
+}
+
+fn write(error: io::Error) -> CommitError {
+    CommitError::Write(Arc::new(error))
+}

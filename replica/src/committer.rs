@@ -1,0 +1,175 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+
+use crate::batch::{BATCH_BYTES_MAX, Writer};
+use crate::inner::Inner;
+use crate::{CommitError, Committed, Reservation, Transaction};
+
+/// Where the committer tells of what is durable. It calls from its own thread, in the order of tids; only after
+/// it was stopped, a commit fails on the thread that asked for it.
+pub trait Publish: Send + Sync + 'static {
+    /// These transactions are durable, and readers see them.
+    fn published(&self, batch: Vec<Committed>);
+
+    /// The transaction with this tag was not committed.
+    fn failed(&self, tag: u64, error: &CommitError);
+}
+
+/// Commits transactions, on a thread of its own: takes all that wait, writes them in one append, syncs once, and
+/// publishes them. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Committer {
+    queue: Arc<Queue>,
+}
+
+pub(crate) struct Job {
+    pub(crate) tag: u64,
+    pub(crate) transaction: Transaction,
+    /// Given back when the transaction is in the log, or not.
+    pub(crate) _reservation: Reservation,
+}
+
+struct Queue {
+    storage: Weak<Inner>,
+    /// The thread holds on to it; whoever is told may hold on to this.
+    publish: Weak<dyn Publish>,
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    stopped: bool,
+}
+
+impl Committer {
+    pub(crate) fn start(storage: &Arc<Inner>, publish: Arc<dyn Publish>) -> Self {
+        let queue = Arc::new(Queue {
+            storage: Arc::downgrade(storage),
+            publish: Arc::downgrade(&publish),
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            thread: Mutex::new(None),
+        });
+        let writer = Writer::new(Arc::clone(storage), publish);
+        let thread = std::thread::Builder::new()
+            .name("commit".into())
+            .spawn({
+                let queue = Arc::clone(&queue);
+                move || run(&queue, writer)
+            })
+            .expect("a thread can be started");
+        *queue.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Self { queue }
+    }
+
+    /// Queues a voted transaction. Never waits for the disk. The answer comes through [`Publish`] with `tag`.
+    ///
+    /// # Panics
+    /// When the transaction is of another storage, or has grown since its space was reserved.
+    pub fn commit(&self, tag: u64, transaction: Transaction, reservation: Reservation) {
+        assert!(
+            reservation.bytes() >= transaction.len_bytes(),
+            "space is reserved for {} bytes and not for {}",
+            reservation.bytes(),
+            transaction.len_bytes()
+        );
+        if let Some(storage) = self.queue.storage.upgrade() {
+            assert!(transaction.belongs_to(&storage), "the transaction is of another storage");
+        }
+        let mut waiting = self.queue.waiting();
+        if waiting.stopped {
+            drop(waiting);
+            self.queue.fail(tag, &CommitError::Stopped);
+            return;
+        }
+        waiting.jobs.push_back(Job { tag, transaction, _reservation: reservation });
+        let first = waiting.jobs.len() == 1;
+        drop(waiting);
+        if first {
+            self.queue.arrived.notify_one();
+        }
+    }
+
+    /// Commits what is queued, and stops the thread.
+    pub fn stop(&self) {
+        self.end(true);
+    }
+
+    /// Stops the thread; with `finish`, after what is queued is committed, else what is queued fails.
+    pub(crate) fn end(&self, finish: bool) {
+        let dropped = {
+            let mut waiting = self.queue.waiting();
+            waiting.stopped = true;
+            if finish { VecDeque::new() } else { std::mem::take(&mut waiting.jobs) }
+        };
+        for job in dropped {
+            self.queue.fail(job.tag, &CommitError::Stopped);
+        }
+        self.queue.arrived.notify_all();
+        let thread = self.queue.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever stops it from within `published` cannot wait for it.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            thread.join().expect("the commit thread does not panic");
+        }
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, tag: u64, error: &CommitError) {
+        match self.publish.upgrade() {
+            Some(publish) => publish.failed(tag, error),
+            None => tracing::debug!(tag, "a commit was asked for after the committer ended"),
+        }
+    }
+
+    /// Waits for work, and takes as much as one append may hold. Empty when there will be none.
+    fn take(&self, batch: &mut Vec<Job>) {
+        let mut waiting = self.waiting();
+        while waiting.jobs.is_empty() && !waiting.stopped {
+            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut bytes = 0;
+        while let Some(job) = waiting.jobs.front() {
+            bytes += job.transaction.len_bytes();
+            // A larger one goes alone, so that the end of an unfinished append can be told from damage.
+            if bytes > BATCH_BYTES_MAX && !batch.is_empty() {
+                break;
+            }
+            batch.extend(waiting.jobs.pop_front());
+        }
+    }
+}
+
+fn run(queue: &Queue, mut writer: Writer) {
+    /// Also when the thread panics, nobody waits for it in vain.
+    struct Gone<'a>(&'a Queue);
+    impl Drop for Gone<'_> {
+        fn drop(&mut self) {
+            let jobs = {
+                let mut waiting = self.0.waiting();
+                waiting.stopped = true;
+                std::mem::take(&mut waiting.jobs)
+            };
+            for job in jobs {
+                self.0.fail(job.tag, &CommitError::Stopped);
+            }
+        }
+    }
+    let _gone = Gone(queue);
+    let mut batch = Vec::new();
+    loop {
+        queue.take(&mut batch);
+        if batch.is_empty() {
+            return;
+        }
+        writer.commit(&mut batch);
+    }
+}

@@ -1,0 +1,239 @@
+//! The index file, `index.redb`: positions in the log, made from the log and always reproducible from it.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `objects` | oid | position of the current record |
+//! | `transactions` | tid | position, running checksum |
+//! | `mark` | name | number: what of the log the tables cover (see [`Mark`]) and `format` |
+//!
+//! Every commit to it moves the mark along with the tables, so that after a crash it is behind the log, but
+//! whole. redb checks its own pages.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use redb::{
+    Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition, TableError,
+};
+
+use crate::error::IndexError;
+use crate::format::LOG_START;
+use crate::{Checksum, Oid, ReadError, Tid};
+
+const OBJECTS: TableDefinition<u64, u64> = TableDefinition::new("objects");
+const TRANSACTIONS: TableDefinition<u64, (u64, u128)> = TableDefinition::new("transactions");
+const MARK: TableDefinition<&str, u128> = TableDefinition::new("mark");
+const FORMAT: u128 = 1;
+
+/// How far into the log something goes, and what is known there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The end of the last transaction.
+    pub(crate) end: u64,
+    /// The last transaction; zero when there is none.
+    pub(crate) last_tid: Tid,
+    /// Where it begins.
+    pub(crate) last_position: u64,
+    /// The running checksum after it.
+    pub(crate) checksum: Checksum,
+    /// The greatest oid of any record.
+    pub(crate) max_oid: Oid,
+    /// The number of different oids.
+    pub(crate) objects: u64,
+}
+
+impl Mark {
+    /// That of a log without transactions.
+    pub(crate) const START: Self = Self {
+        end: LOG_START,
+        last_tid: Tid::ZERO,
+        last_position: 0,
+        checksum: Checksum::ZERO,
+        max_oid: Oid::ROOT,
+        objects: 0,
+    };
+}
+
+/// A transaction's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TransactionEntry {
+    pub(crate) tid: Tid,
+    pub(crate) position: u64,
+    pub(crate) checksum: Checksum,
+}
+
+pub(crate) struct Index {
+    /// `None` once the storage is closed.
+    database: RwLock<Option<Database>>,
+}
+
+impl Index {
+    /// Opens or makes the index file at `path`.
+    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
+        Ok(Self::new(Database::builder().set_cache_size(cache_bytes).create(path)?))
+    }
+
+    /// An empty index in a file that has no name.
+    pub(crate) fn private(file: File, cache_bytes: usize) -> Result<Self, IndexError> {
+        Ok(Self::new(Database::builder().set_cache_size(cache_bytes).create_file(file)?))
+    }
+
+    fn new(database: Database) -> Self {
+        Self { database: RwLock::new(Some(database)) }
+    }
+
+    /// What the index covers. `None`: nothing yet, or it has another format.
+    pub(crate) fn mark(&self) -> Result<Option<Mark>, ReadError> {
+        self.read(read_mark)
+    }
+
+    /// The position of an object's current record.
+    pub(crate) fn object(&self, oid: Oid) -> Result<Option<u64>, ReadError> {
+        self.read(|transaction| {
+            Ok(transaction.open_table(OBJECTS)?.get(oid.get())?.map(|position| position.value()))
+        })
+    }
+
+    /// The first object from `from` on.
+    pub(crate) fn object_from(&self, from: Oid) -> Result<Option<(Oid, u64)>, ReadError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(OBJECTS)?;
+            let first = table.range(from.get()..)?.next().transpose()?;
+            Ok(first.map(|(oid, position)| (Oid::new(oid.value()), position.value())))
+        })
+    }
+
+    /// The first transaction from `from` on.
+    pub(crate) fn transaction_from(&self, from: Tid) -> Result<Option<TransactionEntry>, ReadError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(TRANSACTIONS)?;
+            let first = table.range(from.get()..)?.next().transpose()?;
+            Ok(first.map(|(tid, value)| entry(tid.value(), value.value())))
+        })
+    }
+
+    /// The last transaction before `tid`.
+    pub(crate) fn transaction_before(&self, tid: Tid) -> Result<Option<TransactionEntry>, ReadError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(TRANSACTIONS)?;
+            let last = table.range(..tid.get())?.next_back().transpose()?;
+            Ok(last.map(|(tid, value)| entry(tid.value(), value.value())))
+        })
+    }
+
+    /// Takes in what the log has from the old mark to `mark`, all or nothing. `objects` are in the order of oids
+    /// without duplicates. With `durable`, this and everything before it survives a crash.
+    pub(crate) fn apply(
+        &self,
+        objects: &[(u64, u64)],
+        transactions: &[TransactionEntry],
+        mark: &Mark,
+        durable: bool,
+    ) -> Result<(), IndexError> {
+        debug_assert!(objects.is_sorted_by(|a, b| a.0 < b.0));
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = guard.as_ref() else { return Ok(()) };
+        let mut write = database.begin_write()?;
+        if durable {
+            // Opening after a crash must not take a walk through the whole file.
+            write.set_quick_repair(true);
+        } else {
+            write.set_durability(Durability::None)?;
+        }
+        {
+            let mut table = write.open_table(OBJECTS)?;
+            for (oid, position) in objects {
+                table.insert(oid, position)?;
+            }
+            let mut table = write.open_table(TRANSACTIONS)?;
+            for entry in transactions {
+                table.insert(entry.tid.get(), (entry.position, entry.checksum.number()))?;
+            }
+            let mut table = write.open_table(MARK)?;
+            for (name, number) in [
+                ("format", FORMAT),
+                ("end", mark.end.into()),
+                ("last tid", mark.last_tid.get().into()),
+                ("last position", mark.last_position.into()),
+                ("checksum", mark.checksum.number()),
+                ("max oid", mark.max_oid.get().into()),
+            ] {
+                table.insert(name, number)?;
+            }
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    /// Takes leave of the file. What was not made durable may be lost.
+    pub(crate) fn close(&self) {
+        self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, IndexError>) -> Result<T, ReadError> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or(ReadError::Closed)?;
+        let transaction = database.begin_read().map_err(IndexError::from)?;
+        Ok(read(&transaction)?)
+    }
+}
+
+/// An index file that nobody has open for writing, at one moment.
+pub(crate) struct IndexView {
+    transaction: ReadTransaction,
+}
+
+impl IndexView {
+    /// Fails when a process has the file open, or when one crashed and the file has to be repaired first.
+    pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+        let transaction = ReadOnlyDatabase::open(path)?.begin_read()?;
+        Ok(Self { transaction })
+    }
+
+    pub(crate) fn mark(&self) -> Result<Option<Mark>, IndexError> {
+        read_mark(&self.transaction)
+    }
+
+    pub(crate) fn transaction(&self, tid: Tid) -> Result<Option<TransactionEntry>, IndexError> {
+        let found = self.transaction.open_table(TRANSACTIONS)?.get(tid.get())?;
+        Ok(found.map(|value| entry(tid.get(), value.value())))
+    }
+
+    pub(crate) fn transactions(&self) -> Result<u64, IndexError> {
+        Ok(self.transaction.open_table(TRANSACTIONS)?.len()?)
+    }
+
+    pub(crate) fn each_object(&self, mut look: impl FnMut(Oid, u64)) -> Result<(), IndexError> {
+        for object in self.transaction.open_table(OBJECTS)?.iter()? {
+            let (oid, position) = object?;
+            look(Oid::new(oid.value()), position.value());
+        }
+        Ok(())
+    }
+}
+
+fn read_mark(transaction: &ReadTransaction) -> Result<Option<Mark>, IndexError> {
+    let table = match transaction.open_table(MARK) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        other => other?,
+    };
+    let number = |name| Ok::<_, IndexError>(table.get(name)?.map(|value| value.value()));
+    if number("format")? != Some(FORMAT) {
+        return Ok(None);
+    }
+    let number = |name| number(name).map(|number| number.unwrap_or_default());
+    Ok(Some(Mark {
+        end: number("end")? as u64,
+        last_tid: Tid::new(number("last tid")? as u64),
+        last_position: number("last position")? as u64,
+        checksum: Checksum::new(number("checksum")?),
+        max_oid: Oid::new(number("max oid")? as u64),
+        objects: transaction.open_table(OBJECTS)?.len()?,
+    }))
+}
+
+fn entry(tid: u64, (position, checksum): (u64, u128)) -> TransactionEntry {
+    TransactionEntry { tid: Tid::new(tid), position, checksum: Checksum::new(checksum) }
+}

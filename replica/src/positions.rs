@@ -1,0 +1,120 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::index::{Index, Mark, TransactionEntry};
+use crate::recent::{Found, Recent};
+use crate::{Checksum, Oid, ReadError, ReadMode, Tid};
+
+/// Where everything is: the index file, and in memory what it does not have yet.
+pub(crate) struct Positions {
+    pub(crate) index: Index,
+    pub(crate) recent: Recent,
+    pending: Mutex<Pending>,
+    max_oid: AtomicU64,
+}
+
+/// What the index file does not have yet, besides positions of known objects.
+#[derive(Default)]
+struct Pending {
+    transactions: BTreeMap<u64, (u64, Checksum)>,
+    objects: BTreeSet<u64>,
+}
+
+impl Positions {
+    pub(crate) fn new(index: Index, mark: &Mark, recent_entries: usize) -> Self {
+        Self {
+            index,
+            recent: Recent::new(recent_entries),
+            pending: Mutex::default(),
+            max_oid: AtomicU64::new(mark.max_oid.get()),
+        }
+    }
+
+    /// The greatest oid of any record.
+    pub(crate) fn max_oid(&self) -> Oid {
+        Oid::new(self.max_oid.load(Ordering::Acquire))
+    }
+
+    /// The position of an object's current record; `None` for one that was never stored.
+    pub(crate) fn object(&self, oid: Oid, mode: ReadMode) -> Result<Option<u64>, ReadError> {
+        if oid > self.max_oid() {
+            return Ok(None);
+        }
+        let version = match self.recent.find(oid) {
+            Found::At(position) => return Ok(Some(position)),
+            Found::Unknown(version) => version,
+        };
+        if mode == ReadMode::Cached {
+            return Err(ReadError::WouldBlock);
+        }
+        let position = self.index.object(oid)?;
+        if let Some(position) = position {
+            self.recent.remember(oid, position, version);
+        }
+        Ok(position)
+    }
+
+    /// The first object from `from` on, in the order of oids.
+    pub(crate) fn object_from(&self, from: Oid) -> Result<Option<Oid>, ReadError> {
+        // In this order: what the index file takes in meanwhile leaves the pending ones only afterwards.
+        let pending = self.pending().objects.range(from.get()..).next().copied().map(Oid::new);
+        let indexed = self.index.object_from(from)?.map(|(oid, _)| oid);
+        Ok(match (pending, indexed) {
+            (Some(pending), Some(indexed)) => Some(pending.min(indexed)),
+            (pending, indexed) => pending.or(indexed),
+        })
+    }
+
+    /// The first transaction from `from` on.
+    pub(crate) fn transaction_from(&self, from: Tid) -> Result<Option<TransactionEntry>, ReadError> {
+        let pending = {
+            let pending = self.pending();
+            pending.transactions.range(from.get()..).next().map(pending_entry)
+        };
+        // What is pending is later than what is indexed.
+        Ok(self.index.transaction_from(from)?.or(pending))
+    }
+
+    /// The transaction with this tid.
+    pub(crate) fn transaction(&self, tid: Tid) -> Result<Option<TransactionEntry>, ReadError> {
+        Ok(self.transaction_from(tid)?.filter(|entry| entry.tid == tid))
+    }
+
+    /// Takes in a record that was committed. `new`: its object had none.
+    pub(crate) fn commit(&self, oid: Oid, position: u64, new: bool) {
+        self.recent.commit(oid, position);
+        if new {
+            self.pending().objects.insert(oid.get());
+            self.max_oid.fetch_max(oid.get(), Ordering::Release);
+        }
+    }
+
+    /// Takes in a transaction that was committed.
+    pub(crate) fn commit_transaction(&self, entry: &TransactionEntry) {
+        self.pending().transactions.insert(entry.tid.get(), (entry.position, entry.checksum));
+    }
+
+    /// The index file has these now.
+    pub(crate) fn indexed(&self, objects: &[(u64, u64)], transactions: &[TransactionEntry]) {
+        let mut pending = self.pending();
+        for entry in transactions {
+            pending.transactions.remove(&entry.tid.get());
+        }
+        if !pending.objects.is_empty() {
+            for (oid, _) in objects {
+                pending.objects.remove(oid);
+            }
+        }
+        drop(pending);
+        self.recent.clean(objects);
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pending_entry((tid, (position, checksum)): (&u64, &(u64, Checksum))) -> TransactionEntry {
+    TransactionEntry { tid: Tid::new(*tid), position: *position, checksum: *checksum }
+}

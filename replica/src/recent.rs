@@ -1,0 +1,199 @@
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::Oid;
+
+const SHARDS: usize = 64;
+/// Marks a position that the index file does not have yet.
+const DIRTY: u64 = 1 << 63;
+
+/// Positions of current records in memory: all that the index file does not have yet (*dirty*), and as many of
+/// those used last as there is room for (*clean*).
+///
+/// A reader that does not find a position here gets it from the index file and puts it here for the next one,
+/// unless a commit has changed anything in its shard in between: then what it read may be old.
+pub(crate) struct Recent {
+    shards: Box<[Shard]>,
+    entries_max: usize,
+}
+
+#[repr(align(128))]
+struct Shard(Mutex<Entries>);
+
+struct Entries {
+    positions: HashMap<u64, u64, BuildHasherDefault<Mix>>,
+    dirty: usize,
+    /// Counts the commits that changed this shard.
+    version: u64,
+    sweeps: u64,
+}
+
+/// What is known of an object's position.
+pub(crate) enum Found {
+    At(u64),
+    /// Nothing; with it, a position from the index file can be handed in later.
+    Unknown(Version),
+}
+
+/// The state of a shard before the index file was read.
+#[derive(Clone, Copy)]
+pub(crate) struct Version(u64);
+
+impl Recent {
+    /// At most about `entries_max` clean positions.
+    pub(crate) fn new(entries_max: usize) -> Self {
+        let shards = (0..SHARDS)
+            .map(|_| {
+                let entries = Entries { positions: HashMap::default(), dirty: 0, version: 0, sweeps: 0 };
+                Shard(Mutex::new(entries))
+            })
+            .collect();
+        Self { shards, entries_max: entries_max.div_ceil(SHARDS) }
+    }
+
+    pub(crate) fn find(&self, oid: Oid) -> Found {
+        let shard = self.shard(oid);
+        match shard.positions.get(&oid.get()) {
+            Some(position) => Found::At(position & !DIRTY),
+            None => Found::Unknown(Version(shard.version)),
+        }
+    }
+
+    /// A position that a reader took from the index file.
+    pub(crate) fn remember(&self, oid: Oid, position: u64, seen: Version) {
+        let mut shard = self.shard(oid);
+        if shard.version != seen.0 {
+            return;
+        }
+        if shard.positions.len() - shard.dirty >= self.entries_max {
+            shard.sweep();
+        }
+        if self.entries_max > 0 {
+            shard.positions.entry(oid.get()).or_insert(position);
+        }
+    }
+
+    /// A position that a commit made.
+    pub(crate) fn commit(&self, oid: Oid, position: u64) {
+        debug_assert_eq!(position & DIRTY, 0);
+        let mut shard = self.shard(oid);
+        shard.version += 1;
+        let before = shard.positions.insert(oid.get(), position | DIRTY);
+        if before.is_none_or(|before| before & DIRTY == 0) {
+            shard.dirty += 1;
+        }
+    }
+
+    /// These positions are in the index file now. Those that have changed since stay dirty.
+    pub(crate) fn clean(&self, written: &[(u64, u64)]) {
+        for &(oid, position) in written {
+            let mut shard = self.shard(Oid::new(oid));
+            let Some(entry) = shard.positions.get_mut(&oid) else {
+                panic!("the position of {oid:#x} was dropped before the index file had it");
+            };
+            if *entry == position | DIRTY {
+                *entry = position;
+                shard.dirty -= 1;
+                if shard.positions.len() - shard.dirty > self.entries_max {
+                    shard.sweep();
+                }
+            }
+        }
+    }
+
+    fn shard(&self, oid: Oid) -> MutexGuard<'_, Entries> {
+        let number = oid.get().wrapping_mul(0xd6e8_feb8_6659_fd93) >> (64 - SHARDS.ilog2());
+        self.shards[number as usize].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    /// Drops about an eighth of the clean positions, another eighth each time.
+    fn sweep(&mut self) {
+        self.sweeps += 1;
+        let turn = self.sweeps % 8;
+        self.positions.retain(|oid, position| *position & DIRTY != 0 || mix(*oid) >> 61 != turn);
+    }
+}
+
+fn mix(number: u64) -> u64 {
+    let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (product ^ (product >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// A hash of one number: quick, and spread over all bits. Oids are given out in order by the server, so nobody
+/// gains by choosing them.
+#[derive(Default)]
+pub(crate) struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = mix(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = mix(self.0 ^ number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(recent: &Recent, oid: u64) -> Option<u64> {
+        match recent.find(Oid::new(oid)) {
+            Found::At(position) => Some(position),
+            Found::Unknown(_) => None,
+        }
+    }
+
+    fn remember(recent: &Recent, oid: u64, position: u64) {
+        let Found::Unknown(version) = recent.find(Oid::new(oid)) else { return };
+        recent.remember(Oid::new(oid), position, version);
+    }
+
+    #[test]
+    fn a_position_read_before_a_commit_does_not_replace_the_commits() {
+        let recent = Recent::new(1000);
+        let Found::Unknown(version) = recent.find(Oid::new(5)) else { panic!("nothing is known yet") };
+        recent.commit(Oid::new(5), 200);
+        recent.remember(Oid::new(5), 100, version);
+        assert_eq!(position(&recent, 5), Some(200));
+    }
+
+    #[test]
+    fn clean_positions_make_room_and_dirty_ones_stay() {
+        let recent = Recent::new(640);
+        for oid in 0..5000 {
+            recent.commit(Oid::new(oid), oid + 4);
+        }
+        for oid in 5000..20_000 {
+            remember(&recent, oid, oid + 4);
+        }
+        assert!((0..5000).all(|oid| position(&recent, oid) == Some(oid + 4)));
+        let kept = (5000..20_000).filter(|oid| position(&recent, *oid).is_some()).count();
+        assert!((300..=640).contains(&kept), "{kept}");
+
+        recent.clean(&(0..5000).map(|oid| (oid, oid + 4)).collect::<Vec<_>>());
+        let kept = (0..20_000).filter(|oid| position(&recent, *oid).is_some()).count();
+        assert!((300..=640).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_position_that_changed_while_it_was_written_stays_dirty() {
+        let recent = Recent::new(100);
+        recent.commit(Oid::new(1), 10);
+        recent.commit(Oid::new(1), 20);
+        recent.clean(&[(1, 10)]);
+        assert_eq!((position(&recent, 1), recent.shard(Oid::new(1)).dirty), (Some(20), 1));
+        recent.clean(&[(1, 20)]);
+        assert_eq!((position(&recent, 1), recent.shard(Oid::new(1)).dirty), (Some(20), 0));
+    }
+}

@@ -1,0 +1,131 @@
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::io::Errno;
+
+use crate::ReserveError;
+use crate::log::LogFile;
+
+/// Space is taken from the filesystem in steps of this many bytes.
+const STEP: u64 = 16 << 20;
+
+/// The disk space behind the end of the log: what voted transactions need is really taken from the filesystem
+/// (without changing the file's length), so that a full disk shows at the vote and never at the finish.
+pub(crate) struct Space {
+    log: Arc<LogFile>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The end of the log.
+    end: u64,
+    /// What is reserved behind it.
+    reserved: u64,
+    /// Up to here the filesystem has given space.
+    allocated: u64,
+    /// The filesystem cannot give space in advance.
+    unsupported: bool,
+}
+
+impl Space {
+    pub(crate) fn new(log: Arc<LogFile>, end: u64) -> Self {
+        let state = State { end, reserved: 0, allocated: end, unsupported: false };
+        Self { log, state: Mutex::new(state) }
+    }
+
+    /// Reserves `bytes` until the reservation is dropped.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, ReserveError> {
+        let mut state = self.state();
+        let reserved = state.reserved.saturating_add(bytes);
+        let needed = state.end.saturating_add(reserved);
+        state.allocate(self.log.file(), needed).map_err(|error| match error {
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => {
+                ReserveError::NoSpace { bytes, source: error.into() }
+            }
+            other => ReserveError::Io(other.into()),
+        })?;
+        state.reserved = reserved;
+        Ok(Reservation { space: Arc::clone(self), bytes })
+    }
+
+    /// The log has grown to `end`.
+    pub(crate) fn advance(&self, end: u64) {
+        let mut state = self.state();
+        assert!(end >= state.end, "the log only grows");
+        state.end = end;
+        state.allocated = state.allocated.max(end);
+    }
+
+    /// The log's file was cut back to its end, and with it what was taken in advance.
+    pub(crate) fn cut_back(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.allocated = state.end;
+        let needed = state.end + state.reserved;
+        Ok(state.allocate(self.log.file(), needed)?)
+    }
+
+    /// Gives back what was taken in advance.
+    pub(crate) fn give_back(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let file = self.log.file();
+        if state.allocated > state.end && file.metadata()?.len() == state.end {
+            file.set_len(state.end)?;
+            state.allocated = state.end;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn allocate(&mut self, file: &File, needed: u64) -> rustix::io::Result<()> {
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        if !self.unsupported {
+            let wanted = needed.max(self.allocated.saturating_add(STEP));
+            let take = |up_to: u64| {
+                fallocate(file, FallocateFlags::KEEP_SIZE, self.allocated, up_to - self.allocated)
+            };
+            let taken = match take(wanted) {
+                Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => take(needed).map(|()| needed),
+                other => other.map(|()| wanted),
+            };
+            match taken {
+                Ok(allocated) => {
+                    self.allocated = allocated;
+                    return Ok(());
+                }
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.unsupported = true,
+                Err(error) => return Err(error),
+            }
+        }
+        let filesystem = fstatvfs(file)?;
+        let free = filesystem.f_bavail.saturating_mul(filesystem.f_frsize);
+        if needed - self.end > free { Err(Errno::NOSPC) } else { Ok(()) }
+    }
+}
+
+/// Disk space for a transaction that was voted. Dropping it gives the space back.
+pub struct Reservation {
+    space: Arc<Space>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// How many bytes of the log are reserved.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.space.state().reserved -= self.bytes;
+    }
+}

@@ -1,0 +1,263 @@
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::BuildHasherDefault;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::format::{BACK_POINTER, RECORD_HEADER, REDUNDANT_LENGTH, TRANSACTION_HEADER};
+use crate::inner::Inner;
+use crate::recent::Mix;
+use crate::{Oid, ReadMode, Tid, TransactionError};
+
+/// Record data beyond this go to a temporary file.
+const MEMORY_BYTES_MAX: usize = 16 << 20;
+/// The greatest length of user, description and extension each.
+const METADATA_BYTES_MAX: usize = u16::MAX as usize;
+
+/// A transaction that is being collected: what it will write, nothing of it in the log yet.
+///
+/// Large ones (beyond 16 MiB of record data) are kept in a temporary file without a name, in the log's folder.
+pub struct Transaction {
+    storage: Arc<Inner>,
+    pub(crate) metadata: Metadata,
+    pub(crate) tid: Option<Tid>,
+    pub(crate) status: u8,
+    pub(crate) entries: Vec<Entry>,
+    by_oid: HashMap<u64, usize, BuildHasherDefault<Mix>>,
+    pub(crate) content: Content,
+    records_length: u64,
+}
+
+/// User, description and extension.
+#[derive(Default)]
+pub(crate) struct Metadata {
+    pub(crate) user: Vec<u8>,
+    pub(crate) description: Vec<u8>,
+    pub(crate) extension: Vec<u8>,
+}
+
+/// What will be written for an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) oid: Oid,
+    pub(crate) body: Body,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Data at this offset of the content; at least one byte.
+    Data { offset: u64, length: u64 },
+    /// A back pointer to the object's record in transaction `data_tid`, which was at `position` when it was
+    /// looked for (0: it was not found).
+    Pointer { data_tid: Tid, position: u64 },
+    /// A deletion, or the undoing of a creation.
+    Nothing,
+}
+
+impl Body {
+    fn record_length(self) -> u64 {
+        let body = if let Self::Data { length, .. } = self { length } else { BACK_POINTER as u64 };
+        RECORD_HEADER as u64 + body
+    }
+}
+
+/// The record data of a transaction, one behind the other: first those in the file, then those in memory.
+#[derive(Default)]
+pub(crate) struct Content {
+    file: Option<File>,
+    in_file: u64,
+    memory: Vec<u8>,
+}
+
+impl Transaction {
+    pub(crate) fn new(storage: Arc<Inner>) -> Self {
+        Self {
+            storage,
+            metadata: Metadata::default(),
+            tid: None,
+            status: b' ',
+            entries: Vec::new(),
+            by_oid: HashMap::default(),
+            content: Content::default(),
+            records_length: 0,
+        }
+    }
+
+    /// Says who commits, what for, and what else (a pickle, or nothing). At most 65,535 bytes each.
+    pub fn set_metadata(
+        &mut self,
+        user: &[u8],
+        description: &[u8],
+        extension: &[u8],
+    ) -> Result<(), TransactionError> {
+        let fields = [("user name", user), ("description", description), ("extension data", extension)];
+        for (field, value) in fields {
+            if value.len() > METADATA_BYTES_MAX {
+                return Err(TransactionError::TooLong { field, bytes: value.len() });
+            }
+        }
+        self.metadata = Metadata {
+            user: user.to_vec(),
+            description: description.to_vec(),
+            extension: extension.to_vec(),
+        };
+        Ok(())
+    }
+
+    /// Gives the transaction a tid instead of that of its moment. When it is committed, the tid must be above the
+    /// last one.
+    pub fn set_tid(&mut self, tid: Tid) {
+        self.tid = Some(tid);
+    }
+
+    /// The tid that it was given.
+    pub fn tid(&self) -> Option<Tid> {
+        self.tid
+    }
+
+    /// Gives the transaction a status, `b' '` (as it has without), `b'p'` or `b'u'`.
+    ///
+    /// # Panics
+    /// With any other status: the log would not be readable.
+    pub fn set_status(&mut self, status: u8) {
+        assert!(
+            matches!(status, b' ' | b'p' | b'u'),
+            "{status:#04x} is not the status of a finished transaction"
+        );
+        self.status = status;
+    }
+
+    /// Stores the object's state. A later store, deletion or back pointer of the same object replaces it. Storing
+    /// no bytes at all is a deletion, since the log has no other meaning for it.
+    pub fn store(&mut self, oid: Oid, data: &[u8]) -> Result<(), TransactionError> {
+        if data.is_empty() {
+            return self.delete(oid);
+        }
+        let offset = self.content.append(data, &self.storage).map_err(TransactionError::Spill)?;
+        self.put(oid, Body::Data { offset, length: data.len() as u64 });
+        Ok(())
+    }
+
+    /// Stores a back pointer to the object's record in transaction `data_tid`, which has been committed or is queued
+    /// before this one; if it is not there when this one is committed, this one fails. See
+    /// [`Storage::resolve_back_pointer`](crate::Storage::resolve_back_pointer).
+    pub fn store_as(&mut self, oid: Oid, data_tid: Tid) -> Result<(), TransactionError> {
+        let found = self.storage.find_record(oid, data_tid).map_err(Box::new)?;
+        let position = found.map_or(0, |(position, _)| position);
+        self.put(oid, Body::Pointer { data_tid, position });
+        Ok(())
+    }
+
+    /// Deletes the object: a record without data.
+    pub fn delete(&mut self, oid: Oid) -> Result<(), TransactionError> {
+        self.put(oid, Body::Nothing);
+        Ok(())
+    }
+
+    /// The state that was stored for the object. `None`: nothing was, or a deletion.
+    pub fn data(&self, oid: Oid) -> Result<Option<Cow<'_, [u8]>>, TransactionError> {
+        match self.body(oid) {
+            None | Some(Body::Nothing) => Ok(None),
+            Some(Body::Data { offset, length }) => {
+                self.content.read(offset, length).map(Some).map_err(TransactionError::Spill)
+            }
+            Some(Body::Pointer { position, .. }) => {
+                let mut data = Vec::new();
+                let found = self
+                    .storage
+                    .log
+                    .data_at(oid, position, ReadMode::MayBlock, &mut data)
+                    .map_err(Box::new)?;
+                Ok(found.then_some(Cow::Owned(data)))
+            }
+        }
+    }
+
+    /// Whether something is to be written for the object.
+    pub fn contains(&self, oid: Oid) -> bool {
+        self.by_oid.contains_key(&oid.get())
+    }
+
+    /// The objects that are to be written, in the order of their first store, each once.
+    pub fn oids(&self) -> impl Iterator<Item = Oid> {
+        self.entries.iter().map(|entry| entry.oid)
+    }
+
+    /// How many bytes the transaction will take in the log.
+    pub fn len_bytes(&self) -> u64 {
+        self.length() + REDUNDANT_LENGTH
+    }
+
+    /// Forgets all records; metadata, tid and status stay.
+    pub fn clear_records(&mut self) {
+        self.entries.clear();
+        self.by_oid.clear();
+        self.content = Content::default();
+        self.records_length = 0;
+    }
+
+    /// The length that the log's header of it says.
+    pub(crate) fn length(&self) -> u64 {
+        let metadata = &self.metadata;
+        let metadata_length = metadata.user.len() + metadata.description.len() + metadata.extension.len();
+        (TRANSACTION_HEADER + metadata_length) as u64 + self.records_length
+    }
+
+    pub(crate) fn body(&self, oid: Oid) -> Option<Body> {
+        self.by_oid.get(&oid.get()).map(|at| self.entries[*at].body)
+    }
+
+    pub(crate) fn put(&mut self, oid: Oid, body: Body) {
+        self.records_length += body.record_length();
+        match self.by_oid.entry(oid.get()) {
+            std::collections::hash_map::Entry::Occupied(at) => {
+                let entry = &mut self.entries[*at.get()];
+                self.records_length -= entry.body.record_length();
+                entry.body = body;
+            }
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(self.entries.len());
+                self.entries.push(Entry { oid, body });
+            }
+        }
+    }
+
+    pub(crate) fn belongs_to(&self, storage: &Arc<Inner>) -> bool {
+        Arc::ptr_eq(&self.storage, storage)
+    }
+}
+
+impl Content {
+    fn append(&mut self, data: &[u8], storage: &Inner) -> io::Result<u64> {
+        if self.memory.len() + data.len() > MEMORY_BYTES_MAX && !self.memory.is_empty() {
+            let file = match &mut self.file {
+                Some(file) => file,
+                None => self.file.insert(tempfile::tempfile_in(storage.directory())?),
+            };
+            if let Err(error) = file.write_all(&self.memory) {
+                // Nothing that counts was changed: what was written in part is written over.
+                io::Seek::seek(file, io::SeekFrom::Start(self.in_file))?;
+                return Err(error);
+            }
+            self.in_file += self.memory.len() as u64;
+            self.memory = Vec::new();
+        }
+        let offset = self.in_file + self.memory.len() as u64;
+        self.memory.extend_from_slice(data);
+        Ok(offset)
+    }
+
+    /// The bytes at an offset.
+    pub(crate) fn read(&self, offset: u64, length: u64) -> io::Result<Cow<'_, [u8]>> {
+        if let Some(from) = offset.checked_sub(self.in_file) {
+            let from = from as usize;
+            return Ok(Cow::Borrowed(&self.memory[from..from + length as usize]));
+        }
+        let file = self.file.as_ref().expect("what is not in memory is in the file");
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, offset)?;
+        Ok(Cow::Owned(bytes))
+    }
+}

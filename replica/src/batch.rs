@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::blobs::Placed;
 use crate::checksum::Chain;
 use crate::committer::{Job, Publish};
 use crate::format::{RecordHead, TransactionHead};
@@ -12,7 +13,7 @@ use crate::index::{Mark, TransactionEntry};
 use crate::inner::Inner;
 use crate::recent::Mix;
 use crate::transaction::{Body, Entry, Transaction};
-use crate::{CommitError, Committed, Oid, ReadError, ReadMode, Tid};
+use crate::{CommitError, Committed, Oid, ReadError, ReadMode, StagedBlob, Tid};
 
 /// One append holds at most this many bytes, unless it is one larger transaction.
 pub(crate) const BATCH_BYTES_MAX: u64 = 16 << 20;
@@ -39,6 +40,8 @@ pub(crate) struct Writer {
     by_tid: HashMap<(Oid, Tid), u64, BuildHasherDefault<Mix>>,
     /// What was found out about the records of the transaction that is being built.
     resolved: Vec<Resolved>,
+    /// The blobs of this batch: taken back if it does not become durable.
+    placed: Vec<Placed>,
 }
 
 struct NewRecord {
@@ -66,6 +69,7 @@ impl Writer {
             latest: HashMap::default(),
             by_tid: HashMap::default(),
             resolved: Vec::new(),
+            placed: Vec::new(),
         }
     }
 
@@ -81,8 +85,8 @@ impl Writer {
         let mut mark = start;
         let mut committed = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
-        for job in batch.drain(..) {
-            match self.add(&job, &mut mark, several) {
+        for mut job in batch.drain(..) {
+            match self.add(&mut job, &mut mark, several) {
                 Ok(answer) => {
                     committed.push(answer);
                     done.push(job);
@@ -110,10 +114,12 @@ impl Writer {
             // second sync might say that all is well.
             self.failed = Some(format!("syncing the log failed: {error}"));
             tracing::error!(%error, "syncing the log failed; nothing is committed any more until a restart");
+            self.placed.drain(..).for_each(Placed::leave);
             let error = self.refusal().expect("it has just failed");
             self.fail(&mut done, &error);
             return;
         }
+        self.placed.drain(..).for_each(Placed::complete);
         self.make_visible(mark);
         drop(done);
         self.publish.published(committed);
@@ -143,10 +149,12 @@ impl Writer {
         self.transactions.clear();
         self.latest.clear();
         self.by_tid.clear();
+        self.placed.clear();
     }
 
     /// Adds a transaction to what is to be written, and moves the mark behind it; or adds nothing.
-    fn add(&mut self, job: &Job, mark: &mut Mark, several: bool) -> Result<Committed, CommitError> {
+    fn add(&mut self, job: &mut Job, mark: &mut Mark, several: bool) -> Result<Committed, CommitError> {
+        let blobs = job.transaction.take_blobs();
         let transaction = &job.transaction;
         let tid = match transaction.tid {
             None => Tid::after(mark.last_tid, SystemTime::now()),
@@ -154,6 +162,7 @@ impl Writer {
             Some(given) => return Err(CommitError::TidNotAbove { given, last: mark.last_tid }),
         };
         self.resolve(&transaction.entries)?;
+        let placed = self.place_blobs(tid, blobs)?;
         let begin = self.bytes.len();
         let records_begin = self.records.len();
         let position = mark.end;
@@ -180,6 +189,7 @@ impl Writer {
         }
         *mark = Mark { end, last_tid: tid, last_position: position, checksum, ..*mark };
         self.transactions.push(TransactionEntry { tid, position, checksum });
+        self.placed.extend(placed);
         Ok(Committed {
             tag: job.tag,
             tid,
@@ -188,6 +198,15 @@ impl Writer {
             size_bytes: end,
             checksum,
         })
+    }
+
+    /// Moves a transaction's blobs to their final names; all of them or none.
+    fn place_blobs(&self, tid: Tid, blobs: Vec<(Oid, StagedBlob)>) -> Result<Vec<Placed>, CommitError> {
+        let place = |(oid, staged)| {
+            let store = self.storage.blobs.as_ref().expect("a storage without blobs stages none");
+            store.place(oid, tid, staged).map_err(|error| CommitError::Blob(Arc::new(error)))
+        };
+        blobs.into_iter().map(place).collect()
     }
 
     /// Finds the records that the new ones point to.
@@ -311,8 +330,9 @@ impl Writer {
         self.storage.log.file().sync_data()
     }
 
-    /// Cuts off what was written in part.
+    /// Cuts off what was written in part, and removes the blobs that belonged to it.
     fn take_back(&mut self, end: u64) {
+        self.placed.clear();
         self.bytes.clear();
         self.written = end;
         if let Err(error) = self.storage.log.file().set_len(end) {

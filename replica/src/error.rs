@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Oid, Tid};
+use crate::{BlobError, Oid, Tid};
 
 /// Why a storage could not be opened. Unless said otherwise the log is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,9 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The blob directory cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
     /// The index could be neither used nor made anew.
     #[error("the index cannot be made: {0}")]
     Index(#[from] IndexError),
@@ -193,6 +196,9 @@ pub enum CommitError {
     /// Reading, to build what was to be written, failed. Nothing was written.
     #[error("the transaction could not be built: {0}")]
     Read(Arc<ReadError>),
+    /// A blob could not be moved to its place. Nothing was written.
+    #[error("a blob could not be put in place: {0}")]
+    Blob(Arc<io::Error>),
     /// Writing failed, and what had been written was taken back. The next transaction may succeed.
     #[error("writing the log failed: {0}")]
     Write(Arc<io::Error>),

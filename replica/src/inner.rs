@@ -9,13 +9,14 @@ use crate::lock::LogLock;
 use crate::log::LogFile;
 use crate::positions::Positions;
 use crate::space::Space;
-use crate::{CloseError, Oid, Tid};
+use crate::{BlobStore, CloseError, Oid, Tid};
 
 /// What all handles of a storage share.
 pub(crate) struct Inner {
     pub(crate) path: PathBuf,
     pub(crate) read_only: bool,
     pub(crate) log: Arc<LogFile>,
+    pub(crate) blobs: Option<BlobStore>,
     pub(crate) positions: Arc<Positions>,
     pub(crate) space: Arc<Space>,
     pub(crate) drainer: Drainer,
@@ -37,6 +38,7 @@ impl Inner {
         path: PathBuf,
         read_only: bool,
         log: Arc<LogFile>,
+        blobs: Option<BlobStore>,
         positions: Arc<Positions>,
         mark: Mark,
         lock: Option<LogLock>,
@@ -47,6 +49,7 @@ impl Inner {
             space: Arc::new(Space::new(Arc::clone(&log), mark.end)),
             drainer: Drainer::start(Arc::clone(&positions), mark),
             log,
+            blobs,
             positions,
             committer: Mutex::new(None),
             published: Published { last_tid: AtomicU64::new(mark.last_tid.get()), mark: Mutex::new(mark) },

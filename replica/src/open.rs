@@ -13,7 +13,8 @@ use crate::log::LogFile;
 use crate::positions::Positions;
 use crate::scan::{Bad, Scanned, Scanner};
 use crate::{
-    Cut, IndexSource, Oid, OpenError, OpenOptions, OpenReport, Progress, ReadError, ReadMode, Tid, tail,
+    BlobStore, Cut, IndexSource, Oid, OpenError, OpenOptions, OpenReport, Progress, ReadError, ReadMode, Tid,
+    tail,
 };
 
 /// So many records are gathered before they go into the index, while the log is read.
@@ -68,7 +69,24 @@ pub(crate) fn open(
         checksum: mark.checksum,
     };
     let positions = Arc::new(Positions::new(index, &mark, options.recent_entries));
-    Ok((Inner::new(path.to_owned(), options.read_only, log, positions, mark, lock), report))
+    let blobs = open_blobs(options, lock.is_some(), &positions)?;
+    let inner = Inner::new(path.to_owned(), options.read_only, log, blobs, positions, mark, lock);
+    Ok((inner, report))
+}
+
+/// The blob directory, without what a crash left in it.
+fn open_blobs(
+    options: &OpenOptions,
+    locked: bool,
+    positions: &Positions,
+) -> Result<Option<BlobStore>, OpenError> {
+    let Some(root) = &options.blob_dir else { return Ok(None) };
+    let blobs = BlobStore::open(root)?;
+    if locked && !options.read_only {
+        let is_committed = |tid| positions.transaction(tid).map_or(true, |entry| entry.is_some());
+        blobs.recover(is_committed).map_err(failed("cleaning up", root))?;
+    }
+    Ok(Some(blobs))
 }
 
 /// The lock; `None` for a read-only storage that does without.

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use crate::{Checksum, Tid};
 
 /// How a storage is opened.
@@ -7,6 +9,8 @@ pub struct OpenOptions {
     pub create: bool,
     /// Never change the log. The lock is taken where it is free, and done without where it is not.
     pub read_only: bool,
+    /// Where the storage's blobs are (made where it does not exist). `None`: it has none.
+    pub blob_dir: Option<PathBuf>,
     /// What the index may keep of its file in memory, in bytes.
     pub index_cache_bytes: usize,
     /// How many positions of current records are kept in memory beside those that the index file does not have
@@ -16,7 +20,13 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { create: true, read_only: false, index_cache_bytes: 16 << 20, recent_entries: 1_500_000 }
+        Self {
+            create: true,
+            read_only: false,
+            blob_dir: None,
+            index_cache_bytes: 16 << 20,
+            recent_entries: 1_500_000,
+        }
     }
 }
 

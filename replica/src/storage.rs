@@ -3,8 +3,8 @@ use std::sync::{Arc, PoisonError};
 
 use crate::inner::Inner;
 use crate::{
-    Checksum, CloseError, Committer, Oid, OpenError, OpenOptions, OpenReport, Progress, Publish, Reservation,
-    ReserveError, Tid, Transaction,
+    BlobStore, Checksum, CloseError, Committer, Oid, OpenError, OpenOptions, OpenReport, Progress, Publish,
+    Reservation, ReserveError, Tid, Transaction,
 };
 
 /// One durable copy of a ZODB storage. Clones are handles to the same one.
@@ -46,6 +46,11 @@ impl Storage {
     /// It was opened so.
     pub fn is_read_only(&self) -> bool {
         self.inner().read_only
+    }
+
+    /// Its blobs, if it has any.
+    pub fn blobs(&self) -> Option<&BlobStore> {
+        self.inner().blobs.as_ref()
     }
 
     /// The last published transaction; [`Tid::ZERO`] when there is none.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::format::{BACK_POINTER, RECORD_HEADER, REDUNDANT_LENGTH, TRANSACTION_HEADER};
 use crate::inner::Inner;
 use crate::recent::Mix;
-use crate::{Oid, ReadMode, Tid, TransactionError};
+use crate::{Oid, ReadMode, StagedBlob, Tid, TransactionError};
 
 /// Record data beyond this go to a temporary file.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
@@ -28,6 +28,7 @@ pub struct Transaction {
     by_oid: HashMap<u64, usize, BuildHasherDefault<Mix>>,
     pub(crate) content: Content,
     records_length: u64,
+    blobs: Vec<(Oid, StagedBlob)>,
 }
 
 /// User, description and extension.
@@ -82,6 +83,7 @@ impl Transaction {
             by_oid: HashMap::default(),
             content: Content::default(),
             records_length: 0,
+            blobs: Vec::new(),
         }
     }
 
@@ -175,6 +177,24 @@ impl Transaction {
         }
     }
 
+    /// The object's record comes with this blob, whose contents are synced. A later one replaces it.
+    pub fn attach_blob(&mut self, oid: Oid, blob: StagedBlob) {
+        self.blobs.retain(|(known, _)| *known != oid);
+        self.blobs.push((oid, blob));
+    }
+
+    /// The revision that the object's record will point back to.
+    pub fn back_pointer(&self, oid: Oid) -> Option<Tid> {
+        match self.body(oid) {
+            Some(Body::Pointer { data_tid, .. }) => Some(data_tid),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn take_blobs(&mut self) -> Vec<(Oid, StagedBlob)> {
+        std::mem::take(&mut self.blobs)
+    }
+
     /// Whether something is to be written for the object.
     pub fn contains(&self, oid: Oid) -> bool {
         self.by_oid.contains_key(&oid.get())
@@ -196,6 +216,7 @@ impl Transaction {
         self.by_oid.clear();
         self.content = Content::default();
         self.records_length = 0;
+        self.blobs.clear();
     }
 
     /// The length that the log's header of it says.

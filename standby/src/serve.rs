@@ -104,18 +104,18 @@ fn open_storages(options: &ServeOptions) -> Result<Vec<Service>> {
 
 fn open_storage(options: &ServeOptions, spec: &StorageSpec) -> Result<Service> {
     let path = &spec.path;
-    let open = OpenOptions { create: !spec.read_only, read_only: spec.read_only, ..OpenOptions::default() };
+    let open = OpenOptions {
+        create: !spec.read_only,
+        read_only: spec.read_only,
+        blob_dir: spec.blob_dir.clone(),
+        ..OpenOptions::default()
+    };
     let progress = LoggedProgress::new(&spec.name);
     let (storage, report) =
         Storage::open(path, &open, &progress).with_context(|| format!("cannot open {}", path.display()))?;
     report_opened(spec, &storage, &report);
-    if let Some(blob_dir) = &spec.blob_dir {
-        std::fs::create_dir_all(blob_dir)
-            .with_context(|| format!("cannot make the blob directory {}", blob_dir.display()))?;
-    }
     let service = ServiceOptions {
         name: spec.name.clone(),
-        blob_dir: spec.blob_dir.clone(),
         read_only: options.read_only || spec.read_only,
         invalidations: options.invalidations,
         transaction_timeout: options.transaction_timeout,

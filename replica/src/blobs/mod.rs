@@ -123,7 +123,7 @@ impl BlobStore {
     pub(crate) fn place(&self, oid: Oid, tid: Tid, staged: StagedBlob) -> io::Result<Placed> {
         let marker = self.staging.join(format!("{:016x}.{:016x}{PENDING_SUFFIX}", oid.get(), tid.get()));
         fs::File::create(&marker)?;
-        let placed = Placed { path: self.path(oid, tid), marker, complete: false };
+        let placed = Placed { path: self.path(oid, tid), marker, fate: Fate::Open };
         let directory = self.directory(oid);
         let made = create_directories(&self.root, &directory)?;
         let mut permissions = fs::metadata(staged.path())?.permissions();
@@ -178,22 +178,44 @@ fn create_directories(root: &Path, directory: &Path) -> io::Result<Vec<PathBuf>>
 pub(crate) struct Placed {
     path: PathBuf,
     marker: PathBuf,
-    complete: bool,
+    fate: Fate,
+}
+
+#[derive(Debug)]
+enum Fate {
+    /// The blob goes if this is dropped.
+    Open,
+    /// The blob stays.
+    Durable,
+    /// The blob stays with its marker: the next start decides.
+    Unknown,
 }
 
 impl Placed {
     /// The transaction is durable: the blob stays.
     pub(crate) fn complete(mut self) {
-        self.complete = true;
+        self.fate = Fate::Durable;
+    }
+
+    /// Nobody knows whether the transaction is durable: the next start will see.
+    pub(crate) fn leave(mut self) {
+        self.fate = Fate::Unknown;
     }
 }
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        if !self.complete {
-            let _ = fs::remove_file(&self.path); // else the next start does it, as long as the marker is there
+        let removed = match self.fate {
+            Fate::Unknown => return,
+            Fate::Durable => Ok(()),
+            Fate::Open => fs::remove_file(&self.path).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()), // it was not moved yet
+                _ => Err(error),
+            }),
+        };
+        if removed.is_ok() {
+            let _ = fs::remove_file(&self.marker); // else the next start removes it
         }
-        let _ = fs::remove_file(&self.marker);
     }
 }
 

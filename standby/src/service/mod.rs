@@ -27,8 +27,6 @@ use self::stats::Stats;
 pub struct ServiceOptions {
     /// The name that clients register with.
     pub name: String,
-    /// Whether blobs are served, and from where.
-    pub blob_dir: Option<std::path::PathBuf>,
     /// Refuse read-write clients.
     pub read_only: bool,
     /// How `getInvalidations` is answered.

@@ -152,7 +152,11 @@ impl Session {
     }
 
     /// Hands what was gathered to a job.
-    fn write_upload(&mut self, end: Option<(Oid, TransactionKey)>, out: &mut Outbox) -> Result<(), ErrorReply> {
+    fn write_upload(
+        &mut self,
+        end: Option<(Oid, TransactionKey)>,
+        out: &mut Outbox,
+    ) -> Result<(), ErrorReply> {
         let blobs = self.blobs()?;
         let traffic = &mut self.registered().blobs;
         traffic.upload_away = true;
@@ -204,7 +208,13 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn send_blob(&mut self, oid: Oid, serial: Tid, call: Call, out: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn send_blob(
+        &mut self,
+        oid: Oid,
+        serial: Tid,
+        call: Call,
+        out: &mut Outbox,
+    ) -> Result<(), CloseReason> {
         if let Err(error) = self.blobs() {
             return self.answer(&call, Err(error), out);
         }

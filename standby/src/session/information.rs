@@ -22,7 +22,7 @@ const BLOB_INTERFACES: [(&str, &str); 2] =
 
 /// The answer to `get_info`. What a client may ask for hangs on the interfaces, in this order.
 pub(super) fn storage_info(service: &Service) -> Value<'static> {
-    let blobs = if service.options().blob_dir.is_some() { &BLOB_INTERFACES[..] } else { &[] };
+    let blobs = if service.storage().blobs().is_some() { &BLOB_INTERFACES[..] } else { &[] };
     let interface = |(module, name): &(&'static str, &'static str)| {
         Value::Tuple(vec![Value::Str((*module).into()), Value::Str((*name).into())])
     };

@@ -98,6 +98,12 @@ impl Session {
             }
             None => {}
         }
+        if !matches!(beginning.status, b' ' | b'p' | b'u') {
+            return Err(ErrorReply::Value(format!(
+                "no transaction status: {:?}",
+                char::from(beginning.status)
+            )));
+        }
         let extension = super::information::extension_bytes(beginning.extension)?;
         let mut buffer = registered.service.storage().begin();
         buffer

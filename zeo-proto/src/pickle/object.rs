@@ -9,7 +9,11 @@ use crate::{DecodeError, Value};
 impl<'a> Machine<'a> {
     pub(super) fn object(&mut self, opcode: u8) -> Result<(), DecodeError> {
         match opcode {
-            REDUCE => self.reduce(),
+            REDUCE => {
+                let args = self.pop()?;
+                let callable = self.pop()?;
+                self.result_of(callable, args)
+            }
             NEWOBJ => {
                 let args = self.pop()?;
                 let callable = self.pop()?;
@@ -21,7 +25,7 @@ impl<'a> Machine<'a> {
                 let elements = self.pop_marked()?;
                 let callable = self.arena.add(Node::Leaf(class))?;
                 let args = self.arena.add(Node::Tuple(elements))?;
-                self.call(callable, args, false)
+                self.result_of(callable, args)
             }
             OBJ => {
                 let mut elements = self.pop_marked()?;
@@ -30,15 +34,13 @@ impl<'a> Machine<'a> {
                 }
                 let callable = elements.remove(0);
                 let args = self.arena.add(Node::Tuple(elements))?;
-                self.call(callable, args, false)
+                self.result_of(callable, args)
             }
             _ => self.build(),
         }
     }
 
-    fn reduce(&mut self) -> Result<(), DecodeError> {
-        let args = self.pop()?;
-        let callable = self.pop()?;
+    fn result_of(&mut self, callable: NodeId, args: NodeId) -> Result<(), DecodeError> {
         match self.known_result(callable, args)? {
             Some(node) => self.push_node(node),
             None => self.call(callable, args, false),

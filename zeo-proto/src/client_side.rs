@@ -2,6 +2,8 @@
 
 mod calls;
 mod incoming;
+mod loaded;
 
 pub use calls::{encode_call, encode_load, encode_store};
 pub use incoming::{Incoming, decode_incoming};
+pub use loaded::{Loaded, decode_loaded};

@@ -37,22 +37,43 @@ fn store(oid: Eight, serial: Eight, data: &[u8], id: i64) -> Message<'_> {
 }
 
 /// Walks over bytes that are as expected; `None` at the first that are not.
-struct Walk<'a>(&'a [u8]);
+pub(crate) struct Walk<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Walk<'a> {
-    fn expect<const N: usize>(&mut self, expected: &[u8; N]) -> Option<()> {
+    pub(crate) fn expect<const N: usize>(&mut self, expected: &[u8; N]) -> Option<()> {
         (self.array::<N>()? == *expected).then_some(())
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*array)
     }
 
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes)
+    }
+
+    /// Bytes in pickle, of any length.
+    pub(crate) fn pickled_bytes(&mut self) -> Option<&'a [u8]> {
+        let length = match self.array()? {
+            [b'C'] => u8::from_le_bytes(self.array()?).into(),
+            [b'B'] => u32::from_le_bytes(self.array()?) as usize,
+            _ => return None,
+        };
+        self.take(length)
+    }
+
+    /// Bytes in msgpack, of any length.
+    pub(crate) fn packed_bytes(&mut self) -> Option<&'a [u8]> {
+        let length = match self.array()? {
+            [0xc4] => u8::from_be_bytes(self.array()?).into(),
+            [0xc5] => u16::from_be_bytes(self.array()?).into(),
+            [0xc6] => u32::from_be_bytes(self.array()?) as usize,
+            _ => return None,
+        };
+        self.take(length)
     }
 }

@@ -16,7 +16,7 @@ impl Limits {
 }
 
 /// For requests: far above what stock clients send (some ten values; the largest are `iterator_gc` and the
-/// extension of a transaction), and at most a few megabytes.
+/// extension of a transaction), and less than ten megabytes of memory for the worst.
 impl Default for Limits {
     fn default() -> Self {
         Self { max_depth: 64, max_items: 1 << 16 }

@@ -8,5 +8,5 @@ mod writer;
 
 pub(crate) use reader::decode;
 pub(crate) use writer::{
-    Unencodable, write_array_len, write_bool, write_bytes, write_int, write_str, write_value,
+    Unencodable, write_array_len, write_bool, write_bytes, write_int, write_none, write_str, write_value,
 };

@@ -158,13 +158,21 @@ fn objects_are_recipes() {
     assert_eq!(decode(b"\x80\x02cbuiltins\nobject\n)\x81}U\x01aK\x01sb."), Ok(with_state));
 }
 
+/// ZODB's `testTransactionExtensionFromIterator` has an extension whose class reduces to
+/// `(dict, (tuple(items),))`.
 #[test]
-fn an_empty_dictionary_may_be_a_call() {
-    for bytes in
-        [&b"\x80\x03cbuiltins\ndict\n)RX\x01\0\0\0aK\x01s."[..], b"c__builtin__\ndict\n(tR(U\x01aK\x01u."]
-    {
-        assert_eq!(decode(bytes), Ok(Value::Dict(vec![("a".into(), Value::Int(1))])));
+fn a_dictionary_may_be_a_call() {
+    let value = Value::Dict(vec![("a".into(), Value::Int(1))]);
+    for bytes in [
+        &b"\x80\x03cbuiltins\ndict\n)RX\x01\0\0\0aK\x01s."[..],
+        b"c__builtin__\ndict\n(tR(U\x01aK\x01u.",
+        b"\x80\x03cbuiltins\ndict\nX\x01\0\0\0aK\x01\x86\x85\x85R.",
+        b"cbuiltins\ndict\n(((U\x01aK\x01tltR.",
+        b"(}U\x01aK\x01sibuiltins\ndict\n.",
+    ] {
+        assert_eq!(decode(bytes), Ok(value.clone()));
     }
+    assert!(decode(b"cbuiltins\ndict\n(K\x01tR.").is_err());
 }
 
 #[test]

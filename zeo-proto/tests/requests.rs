@@ -313,6 +313,17 @@ fn a_prefix_in_the_specification_of_undo_info_is_read_as_data() {
     assert!(value.matches(&Value::from(b"/a/b/c user")));
 }
 
+/// The extension of ZODB's `testTransactionExtensionFromIterator`: a class that reduces to
+/// `(dict, (tuple(items),))`.
+#[test]
+fn an_extension_may_be_a_dictionary_by_call() {
+    let frame = b"\x80\x03(K\0\x88X\t\0\0\0tpc_begin(K\x01C\0C\0cbuiltins\ndict\nX\x03\0\0\0fooK\x01\
+          \x86\x85\x85RNX\x01\0\0\0 tt.";
+    let message = decode_request(Encoding::Pickle, frame, &Limits::default()).expect("a message");
+    let Body::Request(Request::TpcBegin { extension, .. }) = message.body else { panic!("not tpc_begin") };
+    assert_eq!(extension, Value::Dict(vec![("foo".into(), Value::Int(1))]));
+}
+
 /// `(5, False, os.system, ())`, `(5, False, 'ping')`, `[]`, junk, nothing.
 #[test]
 fn what_is_no_message_is_an_error() {

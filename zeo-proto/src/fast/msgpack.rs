@@ -31,13 +31,7 @@ fn decode_store(frame: &[u8]) -> Option<Message<'_>> {
     let oid = walk.array()?;
     walk.expect(b"\xc4\x08")?;
     let serial = walk.array()?;
-    let length = match walk.array()? {
-        [0xc4] => u8::from_be_bytes(walk.array()?).into(),
-        [0xc5] => u16::from_be_bytes(walk.array()?).into(),
-        [0xc6] => u32::from_be_bytes(walk.array()?) as usize,
-        _ => return None,
-    };
-    let data = walk.take(length)?;
+    let data = walk.packed_bytes()?;
     let id = match walk.array()? {
         [number @ 0..=0x7f] => number.into(),
         [0xcc] => u8::from_be_bytes(walk.array()?).into(),

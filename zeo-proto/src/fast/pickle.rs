@@ -32,12 +32,7 @@ fn decode_store(frame: &[u8]) -> Option<Message<'_>> {
     let oid = walk.array()?;
     walk.expect(b"C\x08")?;
     let serial = walk.array()?;
-    let length = match walk.array()? {
-        [b'C'] => u8::from_le_bytes(walk.array()?).into(),
-        [b'B'] => u32::from_le_bytes(walk.array()?) as usize,
-        _ => return None,
-    };
-    let data = walk.take(length)?;
+    let data = walk.pickled_bytes()?;
     let id = match walk.array()? {
         [b'K'] => u8::from_le_bytes(walk.array()?).into(),
         [b'M'] => u16::from_le_bytes(walk.array()?).into(),

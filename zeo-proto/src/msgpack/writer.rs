@@ -10,7 +10,7 @@ pub(crate) struct Unencodable;
 
 pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) -> Result<(), Unencodable> {
     match value {
-        Value::None => out.push(0xc0),
+        Value::None => write_none(out),
         Value::Bool(value) => write_bool(out, *value),
         Value::Int(number) => write_int(out, *number),
         Value::BigInt(bytes) => write_u64(out, bytes)?,
@@ -33,6 +33,10 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) -> Result<(), Un
         Value::Global { .. } | Value::Object { .. } => return Err(Unencodable),
     }
     Ok(())
+}
+
+pub(crate) fn write_none(out: &mut Vec<u8>) {
+    out.push(0xc0);
 }
 
 pub(crate) fn write_bool(out: &mut Vec<u8>, value: bool) {

@@ -20,7 +20,7 @@ pub(super) struct Machine<'a> {
     memo: HashMap<u64, NodeId>,
     globals: Globals,
     limits: Limits,
-    pub(super) pushes_left: usize,
+    pushes_left: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -270,8 +270,14 @@ impl<'a> Machine<'a> {
 
     /// Every push is paid for, so that all lists of ids together are bounded.
     fn push(&mut self, id: NodeId) -> Done<()> {
-        self.pushes_left = self.pushes_left.checked_sub(1).ok_or(DecodeError::TooManyItems)?;
+        self.pay(1)?;
         self.stack.push(id);
+        Ok(())
+    }
+
+    /// Counts work that is worth so many pushes.
+    pub(super) fn pay(&mut self, pushes: usize) -> Done<()> {
+        self.pushes_left = self.pushes_left.checked_sub(pushes).ok_or(DecodeError::TooManyItems)?;
         Ok(())
     }
 }

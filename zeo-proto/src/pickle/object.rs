@@ -9,7 +9,11 @@ use crate::{DecodeError, Value};
 impl<'a> Machine<'a> {
     pub(super) fn object(&mut self, opcode: u8) -> Result<(), DecodeError> {
         match opcode {
-            REDUCE => self.reduce(),
+            REDUCE => {
+                let args = self.pop()?;
+                let callable = self.pop()?;
+                self.result_of(callable, args)
+            }
             NEWOBJ => {
                 let args = self.pop()?;
                 let callable = self.pop()?;
@@ -21,7 +25,7 @@ impl<'a> Machine<'a> {
                 let elements = self.pop_marked()?;
                 let callable = self.arena.add(Node::Leaf(class))?;
                 let args = self.arena.add(Node::Tuple(elements))?;
-                self.call(callable, args, false)
+                self.result_of(callable, args)
             }
             OBJ => {
                 let mut elements = self.pop_marked()?;
@@ -30,36 +34,37 @@ impl<'a> Machine<'a> {
                 }
                 let callable = elements.remove(0);
                 let args = self.arena.add(Node::Tuple(elements))?;
-                self.call(callable, args, false)
+                self.result_of(callable, args)
             }
             _ => self.build(),
         }
     }
 
-    fn reduce(&mut self) -> Result<(), DecodeError> {
-        let args = self.pop()?;
-        let callable = self.pop()?;
+    fn result_of(&mut self, callable: NodeId, args: NodeId) -> Result<(), DecodeError> {
         match self.known_result(callable, args)? {
             Some(node) => self.push_node(node),
             None => self.call(callable, args, false),
         }
     }
 
-    /// What some calls give that only ever make plain data: an empty dictionary, and bytes, as Python writes
-    /// them where a protocol has no opcode for them.
+    /// What some calls give that only ever make plain data: dictionaries, and bytes, as Python writes them where
+    /// a protocol has no opcode for them.
     fn known_result(&mut self, callable: NodeId, args: NodeId) -> Result<Option<Node<'a>>, DecodeError> {
         let Node::Leaf(Value::Global { module, name }) = self.arena.node(callable) else { return Ok(None) };
         let args = self.arena.tuple(args).unwrap_or_default();
         Ok(match (&**module, &**name, args) {
             ("builtins" | "__builtin__", "dict", []) => Some(Node::Dict(Vec::new())),
+            ("builtins" | "__builtin__", "dict", &[items]) => {
+                let elements = dict_elements(&self.arena, items)
+                    .ok_or(DecodeError::Malformed("a dictionary is not made of pairs"))?;
+                self.pay(elements.len())?;
+                Some(Node::Dict(elements))
+            }
             ("builtins" | "__builtin__", "bytes", []) => Some(Node::Leaf(Value::from(b""))),
             ("_codecs", "encode", &[text, codec]) => {
                 let bytes = latin1(&self.arena, text, codec)
                     .ok_or(DecodeError::Malformed("bytes are not given as Latin-1"))?;
-                self.pushes_left = self
-                    .pushes_left
-                    .checked_sub(bytes.len() / BYTES_PER_ITEM)
-                    .ok_or(DecodeError::TooManyItems)?;
+                self.pay(bytes.len() / BYTES_PER_ITEM)?;
                 Some(Node::Leaf(Value::from(bytes)))
             }
             _ => None,
@@ -105,6 +110,23 @@ impl<'a> Machine<'a> {
 }
 
 const NO_CLASS: DecodeError = DecodeError::Malformed("what is called is no class");
+
+/// The keys and values of a dictionary made of pairs, or of another dictionary.
+fn dict_elements(arena: &Arena<'_>, items: NodeId) -> Option<Vec<NodeId>> {
+    let pairs = match arena.node(items) {
+        Node::Dict(elements) => return Some(elements.clone()),
+        Node::List(pairs) | Node::Tuple(pairs) => pairs,
+        _ => return None,
+    };
+    let mut elements = Vec::new();
+    for pair in pairs {
+        match arena.node(*pair) {
+            Node::List(pair) | Node::Tuple(pair) if pair.len() == 2 => elements.extend_from_slice(pair),
+            _ => return None,
+        }
+    }
+    Some(elements)
+}
 
 /// The bytes that a call of `_codecs.encode` makes of text.
 fn latin1(arena: &Arena<'_>, text: NodeId, codec: NodeId) -> Option<Vec<u8>> {

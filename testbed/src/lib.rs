@@ -1,0 +1,10 @@
+//! Clusters on one machine: starts real servers and stock clients, drives load, breaks things, and looks at what
+//! is left. The benchmarks (`standby-testbed bench`) and the process tests (`tests/`) are built on this.
+
+pub mod bench;
+pub mod datafile;
+pub mod driver;
+pub mod place;
+pub mod poll;
+pub mod script;
+pub mod server;

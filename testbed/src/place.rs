@@ -1,0 +1,92 @@
+//! Where things are: the build's folder, the binary under test, the Python with stock ZEO, optional real data.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Cargo's target folder, as seen from the running executable.
+pub fn target_folder() -> Result<PathBuf> {
+    let executable = std::env::current_exe()?;
+    Ok(profile_folder(&executable)?.parent().context("the profile's folder has a parent")?.to_owned())
+}
+
+/// The folder of the profile that `executable` was built for, `target/debug` or `target/release`.
+fn profile_folder(executable: &Path) -> Result<&Path> {
+    let folder = executable.parent().context("an executable lies in a folder")?;
+    if folder.ends_with("deps") { folder.parent().context("deps has a parent") } else { Ok(folder) }
+}
+
+/// The repository's root folder.
+pub fn repository() -> PathBuf {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.parent().unwrap_or(crate_folder).to_owned()
+}
+
+/// The `standby` binary under test: `STANDBY_BIN`, else the one built beside this executable, which is brought up to
+/// date first (cargo builds binaries only for the tests of their own package).
+pub fn standby_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("STANDBY_BIN") {
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            bail!("STANDBY_BIN names no file: {}", path.display());
+        }
+        return Ok(path);
+    }
+    let executable = std::env::current_exe()?;
+    let folder = profile_folder(&executable)?;
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet", "--package", "standby", "--target-dir"]).arg(target_folder()?);
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    let output =
+        build.current_dir(repository()).output().context("cargo, to build `standby`, did not start")?;
+    if !output.status.success() {
+        bail!("`standby` does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let path = folder.join("standby");
+    if !path.is_file() {
+        bail!("`standby` is not at {}; STANDBY_BIN=PATH can name it", path.display());
+    }
+    Ok(path)
+}
+
+/// The Python that has stock ZEO and ZODB: `STANDBY_PYTHON`, else the virtual environment that `testbed/run-tests`
+/// makes.
+pub fn python() -> Result<PathBuf> {
+    let path = match std::env::var_os("STANDBY_PYTHON") {
+        Some(path) => PathBuf::from(path),
+        None => target_folder()?.join("venv/bin/python"),
+    };
+    if !path.is_file() {
+        bail!(
+            "no Python with stock ZEO at {}: run testbed/run-tests, which makes one, or set STANDBY_PYTHON",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// The folder of our Python scripts.
+pub fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
+}
+
+/// A file of the optional folder with real data beside the repository, if it is there.
+pub fn real_data(name: &str) -> Option<PathBuf> {
+    let path = repository().join("../shared/data").join(name);
+    path.is_file().then_some(path)
+}
+
+/// A new folder for data on the disk, removed when dropped. Not the system's temporary folder, which may be memory:
+/// what is measured and crashed here has to be a disk. `STANDBY_KEEP=1` keeps it, to look at after a failure.
+pub fn scratch(name: &str) -> Result<tempfile::TempDir> {
+    let parent = target_folder()?.join("testbed");
+    std::fs::create_dir_all(&parent)?;
+    let mut folder = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&parent)?;
+    if std::env::var_os("STANDBY_KEEP").is_some() {
+        folder.disable_cleanup(true);
+    }
+    Ok(folder)
+}

@@ -1,0 +1,239 @@
+//! A ZEO server as a process: ours or the stock one, through one interface.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use zeo_proto::Encoding;
+
+use crate::{place, poll};
+
+/// Which server.
+#[derive(Clone, Debug)]
+pub enum Product {
+    /// `standby serve`, of the binary at this path.
+    Standby(PathBuf),
+    /// The stock server, `ZEO.runzeo`, under the Python at this path.
+    Runzeo(PathBuf),
+}
+
+impl Product {
+    /// The server under test. `STANDBY_TESTBED_SERVER=runzeo` puts the stock server in its place: the way to find
+    /// out whether a failing test or the server is wrong.
+    pub fn under_test() -> Result<Self> {
+        match std::env::var("STANDBY_TESTBED_SERVER").as_deref() {
+            Ok("runzeo") => Ok(Self::Runzeo(place::python()?)),
+            Ok(other) => bail!("STANDBY_TESTBED_SERVER={other}; it can be runzeo"),
+            Err(_) => Ok(Self::Standby(place::standby_binary()?)),
+        }
+    }
+
+    /// Whether this is the stock server, which some tests know to fall short.
+    pub fn is_stock(&self) -> bool {
+        matches!(self, Self::Runzeo(_))
+    }
+}
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Ours or the stock one.
+    pub product: Product,
+    /// The FileStorage file that it serves as storage `1`.
+    pub data: PathBuf,
+    /// What it greets its clients with.
+    pub encoding: Encoding,
+    /// 0 picks a port.
+    pub port: u16,
+    /// Further options (`standby serve` only).
+    pub options: Vec<String>,
+}
+
+impl Setup {
+    /// The server under test on `data`, on a port of its choice.
+    pub fn under_test(data: &Path, encoding: Encoding) -> Result<Self> {
+        Ok(Self::new(Product::under_test()?, data, encoding))
+    }
+
+    /// `product` on `data`, on a port of its choice.
+    pub fn new(product: Product, data: &Path, encoding: Encoding) -> Self {
+        Self { product, data: data.to_owned(), encoding, port: 0, options: Vec::new() }
+    }
+
+    /// The command line. The stock server's configuration file goes beside the data.
+    pub fn command(&self) -> Result<Command> {
+        match &self.product {
+            Product::Standby(binary) => {
+                let mut command = Command::new(binary);
+                command.arg("serve").arg("--zeo").arg(format!("127.0.0.1:{}", self.port));
+                command
+                    .args(["--encoding", encoding_name(self.encoding)])
+                    .args(&self.options)
+                    .arg(&self.data);
+                Ok(command)
+            }
+            Product::Runzeo(python) => {
+                let configuration = self.data.with_extension("zeo.conf");
+                // It picks a port, too, but does not say which.
+                let port = if self.port == 0 { free_port()? } else { self.port };
+                let text = format!(
+                    "<zeo>\naddress 127.0.0.1:{}\nmsgpack {}\n</zeo>\n\
+                     <filestorage 1>\npath {}\n</filestorage>\n",
+                    port,
+                    self.encoding == Encoding::Msgpack,
+                    self.data.display()
+                );
+                std::fs::write(&configuration, text)?;
+                let mut command = Command::new(python);
+                command.args(["-m", "ZEO.runzeo", "-C"]).arg(configuration);
+                command.env_remove("ZEO_MSGPACK").env("PYTHONPATH", place::scripts());
+                Ok(command)
+            }
+        }
+    }
+
+    /// Starts it, without waiting until it serves.
+    pub fn spawn(&self) -> Result<Server> {
+        let stdout = self.data.with_extension("stdout.log");
+        let stderr = self.data.with_extension("stderr.log");
+        let child = self
+            .command()?
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout)?)
+            .stderr(File::create(&stderr)?)
+            .spawn()
+            .with_context(|| format!("{:?} did not start", self.product))?;
+        Ok(Server { child, stdout, stderr, stock: self.product.is_stock() })
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(&self) -> Result<Running> {
+        let mut server = self.spawn()?;
+        let address = poll::until("the server to be ready", poll::PATIENCE * 5, || server.ready())?;
+        Ok(Running { server, address })
+    }
+}
+
+/// A server's process. Killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    stock: bool,
+}
+
+impl Server {
+    /// Where it serves, once it says so. Fails when it has ended instead.
+    pub fn ready(&mut self) -> Result<Option<SocketAddr>> {
+        let announced = if self.stock {
+            let log = self.log()?;
+            log.lines()
+                .find_map(|line| line.split_once("listening on ('127.0.0.1', "))
+                .and_then(|(_, rest)| Some(format!("127.0.0.1:{}", rest.split_once(')')?.0)))
+        } else {
+            let output = std::fs::read_to_string(&self.stdout)?;
+            let whole_lines = output.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            whole_lines.filter_map(|line| line.strip_prefix("ready zeo=")).next().map(str::to_owned)
+        };
+        if let Some(address) = announced {
+            return Ok(Some(address.parse().with_context(|| format!("address {address}"))?));
+        }
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the server ended ({status}) before it was ready:\n{}", self.log()?);
+        }
+        Ok(None)
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(&self.stderr)?).into_owned())
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        poll::until("the server to end", poll::PATIENCE, || Ok(self.child.try_wait()?))
+    }
+
+    /// Resident memory in bytes now.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// Processor seconds used so far, by all its threads.
+    pub fn processor_seconds(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process id is not 0")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end. Fails unless it ended as a server should: with status 0 (the stock server:
+    /// or by the signal), without a panic in its log.
+    pub fn stop(&mut self) -> Result<()> {
+        self.terminate()?;
+        let status = self.wait()?;
+        if !(status.success() || self.stock) {
+            bail!("the server ended with {status}:\n{}", self.log()?);
+        }
+        if self.log()?.contains("panicked at") {
+            bail!("the server panicked:\n{}", self.log()?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Errors only say that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process.
+    pub server: Server,
+    /// Where it serves.
+    pub address: SocketAddr,
+}
+
+/// An encoding's name on the command line.
+pub fn encoding_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Pickle => "pickle",
+        Encoding::Msgpack => "msgpack",
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

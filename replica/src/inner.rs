@@ -45,7 +45,7 @@ impl Inner {
             path,
             read_only,
             space: Arc::new(Space::new(Arc::clone(&log), mark.end)),
-            drainer: Drainer::start(Arc::clone(&positions), mark),
+            drainer: Drainer::start(Arc::clone(&log), Arc::clone(&positions), mark),
             log,
             positions,
             committer: Mutex::new(None),

@@ -45,10 +45,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What a transaction wrote: data, or deletions.
+type Objects = BTreeMap<u64, Option<Vec<u8>>>;
+
 /// What the storage must hold: each transaction's objects, and the end of the log after it.
 #[derive(Default)]
 struct Model {
-    transactions: Vec<(Tid, BTreeMap<u64, Option<Vec<u8>>>, u64)>,
+    transactions: Vec<(Tid, Objects, u64)>,
 }
 
 impl Model {

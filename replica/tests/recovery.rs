@@ -6,11 +6,12 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use common::{Site, place};
 use replica::{
-    IndexComparison, IndexSource, NoProgress, Oid, OpenError, OpenOptions, Progress, ReserveError, Storage,
-    Tid, verify,
+    IndexComparison, IndexSource, NoProgress, Oid, OpenError, OpenOptions, Progress, ReadError, ReadMode,
+    ReserveError, Storage, Tid, verify,
 };
 
 #[derive(Default)]
@@ -117,7 +118,7 @@ fn damage_to_what_was_committed_is_refused() {
     let start = Tid::from_time(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000));
     for hour in 0..5u64 {
         let mut transaction = site.begin();
-        transaction.set_tid(Tid::new(start.get() + (hour * 60 << 32)));
+        transaction.set_tid(Tid::new(start.get() + ((hour * 60) << 32)));
         transaction.store(Oid::new(hour), &[1; 100]).expect("collected");
         site.commit(transaction);
     }
@@ -233,20 +234,58 @@ fn other_files_are_not_touched() {
     assert_eq!(fs::read(&path).expect("the log"), b"FS30");
 }
 
-/// Needs to be root, to mount a small filesystem.
+/// A small filesystem, which goes away with this. Needs to be root.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(directory.path())
+            .output();
+        if mounted.as_ref().is_ok_and(|output| output.status.success()) {
+            return Some(Self(directory));
+        }
+        println!("not tried: no filesystem can be mounted here ({mounted:?})");
+        None
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.0.path().join("Data.fs")
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) {
+        let mut filler = fs::File::create(self.0.path().join("filler")).expect("made");
+        while filler.write_all(&[1; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.path().join("filler")).expect("removed");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, since a failed test may still have files open.
+        let unmounted = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+        println!("unmounted: {unmounted:?}");
+    }
+}
+
+fn poll(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_full_disk_shows_when_space_is_reserved_and_passes() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"])
-        .arg(directory.path())
-        .output();
-    if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("not tried: no filesystem can be mounted here ({mounted:?})");
-        return;
-    }
-    let path = directory.path().join("Data.fs");
-    let site = Site::open(&path);
+    let Some(disk) = SmallDisk::mount("12m") else { return };
+    let site = Site::open(&disk.log());
     let transaction = |bytes: usize| {
         let mut transaction = site.begin();
         transaction.store(Oid::new(1), &vec![1; bytes]).expect("collected");
@@ -254,24 +293,54 @@ fn a_full_disk_shows_when_space_is_reserved_and_passes() {
     };
     let first = site.commit(transaction(1000));
     let held = site.storage.reserve(&transaction(4 << 20)).expect("there is space");
-    let second = transaction(8 << 20);
-    assert!(matches!(site.storage.reserve(&second), Err(ReserveError::NoSpace { .. })));
+    let error = site.storage.reserve(&transaction(8 << 20)).err();
+    assert!(matches!(error, Some(ReserveError::NoSpace { .. })), "{error:?}");
     drop(held);
-    // What one gave back another can have.
+    // What one gave back another can have, even when somebody else takes all the rest.
     let held = site.storage.reserve(&transaction(4 << 20)).expect("there is space");
-    // Somebody else takes all the rest: what was reserved is there all the same.
-    let mut filler = fs::File::create(directory.path().join("filler")).expect("made");
-    while filler.write_all(&[1; 4096]).is_ok() {}
+    disk.fill();
     drop(held);
     let tid = site.commit(transaction(4 << 20));
     assert!(tid > first);
-    fs::remove_file(directory.path().join("filler")).expect("removed");
-    // The index may have met the full disk. The log is whole, and the next start makes up for it.
-    let _ = site.storage.close();
-    let site = Site::open(&path);
+    disk.free();
+    site.close();
+    let site = Site::open(&disk.log());
     assert_eq!(site.storage.last_tid(), tid);
     assert_eq!(site.load(1), Some(vec![1; 4 << 20]));
     site.close();
-    let unmounted = std::process::Command::new("umount").arg(directory.path()).status();
-    assert!(unmounted.is_ok_and(|status| status.success()));
+}
+
+#[test]
+fn an_index_that_met_a_full_disk_recovers_when_there_is_space_again() {
+    let Some(disk) = SmallDisk::mount("32m") else { return };
+    let site = Site::open(&disk.log());
+    site.store(&[(1, b"one")]);
+    site.close();
+    let options = OpenOptions { recent_entries: 0, index_cache_bytes: 64 << 10, ..OpenOptions::default() };
+    let site = Site::open_with(&disk.log(), &options);
+    let many = |byte: u8| {
+        let mut transaction = site.begin();
+        for oid in 10..80_010 {
+            transaction.store(Oid::new(oid), &[byte; 20]).expect("collected");
+        }
+        transaction
+    };
+    drop(site.storage.reserve(&many(1)).expect("there is space"));
+    disk.fill();
+    let tid = site.commit(many(1));
+    let mut data = Vec::new();
+    let mut works =
+        |oid| match site.storage.load_before(Oid::new(oid), Tid::MAX, ReadMode::MayBlock, &mut data) {
+            Ok(found) => found.is_some(),
+            Err(ReadError::Index(_)) => false,
+            Err(error) => panic!("{error}"),
+        };
+    poll("the index meets the full disk", || !works(1));
+    assert!(works(10) && works(80_009), "what the index does not have is in memory");
+    disk.free();
+    poll("the index recovers", || works(1));
+    assert_eq!(site.load_before(80_009, Tid::MAX), Some((vec![1; 20], tid, None)));
+    site.close();
+    let report = verify(&disk.log(), &NoProgress).expect("readable");
+    assert_eq!((report.problems, report.index), (vec![], IndexComparison::Compared { up_to: tid }));
 }

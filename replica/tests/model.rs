@@ -52,6 +52,9 @@ type Objects = BTreeMap<u64, Option<Vec<u8>>>;
 #[derive(Default)]
 struct Model {
     transactions: Vec<(Tid, Objects, u64)>,
+    /// The records that only point back, and to which transaction: what undo takes for the same state even where
+    /// that is a deletion.
+    pointers: BTreeMap<(Tid, u64), Tid>,
 }
 
 impl Model {
@@ -75,10 +78,9 @@ impl Model {
         self.transactions.iter().any(|(_, objects, _)| objects.contains_key(&oid))
     }
 
-    /// What undoing these transactions, newest first, writes; `None` when it conflicts.
-    fn undo(&self, tids: &[Tid]) -> Option<BTreeMap<u64, Option<Vec<u8>>>> {
-        let mut written: BTreeMap<u64, Option<Vec<u8>>> = BTreeMap::new();
-        // Where the state came from, for what was undone in the same transaction.
+    /// What undoing these transactions, newest first, writes, and what that points to; `None` when it conflicts.
+    fn undo(&self, tids: &[Tid]) -> Option<(Objects, BTreeMap<u64, Tid>)> {
+        let mut written = Objects::new();
         let mut source: BTreeMap<u64, Tid> = BTreeMap::new();
         for tid in tids {
             let (_, objects, _) = self.transactions.iter().find(|(at, _, _)| at == tid)?;
@@ -87,7 +89,8 @@ impl Model {
                 let (current, serial, _) = self.before(*oid, Tid::MAX)?;
                 let same_record = match source.get(oid) {
                     Some(at) => at == tid,
-                    None => !written.contains_key(oid) && serial == *tid,
+                    None if written.contains_key(oid) => false,
+                    None => serial == *tid || self.pointers.get(&(serial, *oid)) == Some(tid),
                 };
                 let current = written.get(oid).cloned().unwrap_or(current);
                 if !same_record && (undone.is_none() || current.is_none() || current != *undone) {
@@ -103,7 +106,7 @@ impl Model {
                 written.insert(oid, before.and_then(|(data, _, _)| data));
             }
         }
-        Some(written)
+        Some((written, source))
     }
 }
 
@@ -194,8 +197,9 @@ fn run(steps: Vec<Step>) {
                 let result =
                     tids.iter().try_for_each(|tid| site.storage.undo(*tid, &mut transaction).map(|_| ()));
                 match (result, model.undo(&tids)) {
-                    (Ok(()), Some(objects)) => {
+                    (Ok(()), Some((objects, pointers))) => {
                         let tid = site.commit(transaction);
+                        model.pointers.extend(pointers.into_iter().map(|(oid, to)| ((tid, oid), to)));
                         model.transactions.push((tid, objects, site.storage.size_bytes()));
                     }
                     (Err(UndoError::Conflicts(_)), None) => {}
@@ -204,12 +208,13 @@ fn run(steps: Vec<Step>) {
             }
             Step::Restore(oid, back) => {
                 let source = model.transactions.iter().rev().nth(back);
-                let Some((data_tid, objects, _)) = source else { continue };
+                let Some((data_tid, objects, _)) = source.cloned() else { continue };
                 let mut transaction = site.begin();
-                transaction.store_as(Oid::new(oid), *data_tid).expect("collected");
+                transaction.store_as(Oid::new(oid), data_tid).expect("collected");
                 match (site.try_commit(transaction), objects.get(&oid).cloned()) {
                     (Ok(committed), Some(data)) => {
                         let objects = BTreeMap::from([(oid, data)]);
+                        model.pointers.insert((committed.tid, oid), data_tid);
                         model.transactions.push((committed.tid, objects, committed.size_bytes));
                     }
                     (Err(CommitError::BackPointer { .. }), None) => {}

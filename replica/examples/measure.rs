@@ -125,6 +125,12 @@ fn loads(path: &Path, objects: u64) {
 
 fn commits(path: &Path, clients: usize, objects: u64) {
     let (storage, committer, answers) = open(path, clients);
+    // Who changes an object has loaded it before.
+    let objects = objects.min(50_000);
+    let mut buffer = Vec::new();
+    for oid in 0..objects {
+        storage.load_before(Oid::new(oid), Tid::MAX, ReadMode::MayBlock, &mut buffer).unwrap();
+    }
     let start = Instant::now();
     let count: u64 = std::thread::scope(|scope| {
         let clients: Vec<_> = answers

@@ -26,8 +26,6 @@ const BUFFER_BYTES_KEPT: usize = 1 << 20;
 pub(crate) struct Writer {
     storage: Arc<Inner>,
     publish: Arc<dyn Publish>,
-    /// Why nothing is committed any more.
-    failed: Option<String>,
     /// What is to be written, from position `written` of the log on.
     bytes: Vec<u8>,
     written: u64,
@@ -61,7 +59,6 @@ impl Writer {
         Self {
             storage,
             publish,
-            failed: None,
             bytes: Vec::new(),
             written: 0,
             records: Vec::new(),
@@ -112,7 +109,7 @@ impl Writer {
         if let Err(error) = self.sync() {
             // What is on disk cannot be known any more: the kernel may have dropped what it could not write. A
             // second sync might say that all is well.
-            self.failed = Some(format!("syncing the log failed: {error}"));
+            self.stop_for_good(format!("syncing the log failed: {error}"));
             tracing::error!(%error, "syncing the log failed; nothing is committed any more until a restart");
             self.placed.drain(..).for_each(Placed::leave);
             let error = self.refusal().expect("it has just failed");
@@ -133,7 +130,11 @@ impl Writer {
         if self.storage.read_only {
             return Some(CommitError::ReadOnly);
         }
-        self.failed.clone().map(CommitError::Failed)
+        self.storage.failed.get().cloned().map(CommitError::Failed)
+    }
+
+    fn stop_for_good(&self, reason: String) {
+        self.storage.failed.get_or_init(|| reason);
     }
 
     fn fail(&self, jobs: &mut Vec<Job>, error: &CommitError) {
@@ -320,6 +321,8 @@ impl Writer {
 
     /// Writes what was collected behind what was written.
     fn write_out(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        self.meet(Fault::Write)?;
         self.storage.log.file().write_all_at(&self.bytes, self.written)?;
         self.written += self.bytes.len() as u64;
         self.bytes.clear();
@@ -327,7 +330,23 @@ impl Writer {
     }
 
     fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        self.meet(Fault::Sync)?;
         self.storage.log.file().sync_data()
+    }
+
+    /// Fails once where a test wants it, half of a write done.
+    #[cfg(test)]
+    fn meet(&self, here: Fault) -> io::Result<()> {
+        let mut fault = self.storage.fault.lock().expect("a fault");
+        if *fault != Some(here) {
+            return Ok(());
+        }
+        *fault = None;
+        if here == Fault::Write {
+            self.storage.log.file().write_all_at(&self.bytes[..self.bytes.len() / 2], self.written)?;
+        }
+        Err(io::Error::other("as the test wants it"))
     }
 
     /// Cuts off what was written in part, and removes the blobs that belonged to it.
@@ -336,7 +355,7 @@ impl Writer {
         self.bytes.clear();
         self.written = end;
         if let Err(error) = self.storage.log.file().set_len(end) {
-            self.failed = Some(format!("what was written in part could not be taken back: {error}"));
+            self.stop_for_good(format!("what was written in part could not be taken back: {error}"));
             tracing::error!(%error, "a failed write could not be taken back; nothing is committed any more");
             return;
         }
@@ -367,3 +386,15 @@ fn read(error: ReadError) -> CommitError {
 fn write(error: io::Error) -> CommitError {
     CommitError::Write(Arc::new(error))
 }
+
+/// What a test lets fail.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Write,
+    Sync,
+}
+
+#[cfg(test)]
+#[path = "batch_test.rs"]
+mod tests;

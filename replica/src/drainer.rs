@@ -3,9 +3,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::ReadError;
 use crate::error::IndexError;
 use crate::index::{Mark, TransactionEntry};
+use crate::log::LogFile;
 use crate::positions::Positions;
+use crate::scan::{Scanned, Scanner};
 
 /// Committed records wait at most about this long for the index file, so that many are written together.
 const GATHER: Duration = Duration::from_millis(500);
@@ -17,6 +20,8 @@ const RECORDS_MAX: usize = 4 << 20;
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(30);
 /// After so much of the log what is in the index file is made durable: what is read again after a crash.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
+/// While the index file fails, it is tried again at least this often.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// Writes what was committed to the index file, behind the commits, on a thread of its own.
 pub(crate) struct Drainer {
@@ -38,8 +43,6 @@ struct Waiting {
     transactions: Vec<TransactionEntry>,
     mark: Option<Mark>,
     stop: Option<Stop>,
-    /// The index file failed: nothing is written any more.
-    failed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,21 +52,20 @@ enum Stop {
 }
 
 impl Drainer {
-    pub(crate) fn start(positions: Arc<Positions>, mark: Mark) -> Self {
+    pub(crate) fn start(log: Arc<LogFile>, positions: Arc<Positions>, mark: Mark) -> Self {
         let shared =
             Arc::new(Shared { waiting: Mutex::default(), work: Condvar::new(), room: Condvar::new() });
         let thread = std::thread::Builder::new()
             .name("index".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || run(&shared, &positions, mark)
+                move || drain(&shared, &log, &positions, mark)
             })
             .expect("a thread can be started");
         Self { shared, thread: Mutex::new(Some(thread)) }
     }
 
-    /// Hands over what was committed up to `mark`. Waits when too much waits already; with the index file failed,
-    /// says so then.
+    /// Hands over what was committed up to `mark`.
     pub(crate) fn push(
         &self,
         objects: impl Iterator<Item = (u64, u64)>,
@@ -72,11 +74,9 @@ impl Drainer {
     ) {
         let mut waiting = self.shared.waiting();
         let was_empty = waiting.mark.is_none();
-        if !waiting.failed {
-            waiting.objects.extend(objects);
-            waiting.transactions.extend(transactions);
-            waiting.mark = Some(mark);
-        }
+        waiting.objects.extend(objects);
+        waiting.transactions.extend(transactions);
+        waiting.mark = Some(mark);
         let enough = waiting.enough();
         drop(waiting);
         if was_empty || enough {
@@ -87,7 +87,7 @@ impl Drainer {
     /// Waits while too much waits to be written.
     pub(crate) fn wait_for_room(&self) {
         let mut waiting = self.shared.waiting();
-        while waiting.objects.len() > RECORDS_MAX && !waiting.failed && waiting.stop.is_none() {
+        while waiting.objects.len() > RECORDS_MAX && waiting.stop.is_none() {
             waiting = self.shared.room.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -126,19 +126,70 @@ impl Waiting {
     }
 }
 
-fn run(shared: &Shared, positions: &Positions, start: Mark) -> Result<(), IndexError> {
-    let result = drain(shared, positions, start);
-    if let Err(error) = &result {
-        // All positions that the file does not have stay in memory, so that everything goes on.
-        tracing::error!(%error, "the index file failed; nothing is written to it until a restart");
-        let mut waiting = shared.waiting();
-        *waiting = Waiting { failed: true, ..Waiting::default() };
-        shared.room.notify_all();
+/// Tries to write to the index file again, until that succeeds or `shared` is stopped. All positions that the file
+/// does not have stay in memory meanwhile.
+fn recover(
+    shared: &Shared,
+    log: &Arc<LogFile>,
+    positions: &Positions,
+    up_to: &Mark,
+    failed: IndexError,
+) -> Result<(), IndexError> {
+    tracing::error!(error = %failed, "the index file failed; what it does not have stays in memory");
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let stopping = {
+            let waiting = shared.waiting();
+            let stopping = |waiting: &mut Waiting| waiting.stop.is_none();
+            let waited = shared.work.wait_timeout_while(waiting, pause, stopping);
+            waited.unwrap_or_else(PoisonError::into_inner).0.stop
+        };
+        if stopping == Some(Stop::Abandon) {
+            return Err(failed);
+        }
+        match positions.index.reopen(|from| read_again(log, from, up_to)) {
+            Ok(()) => {
+                tracing::info!("the index file works again");
+                return Ok(());
+            }
+            Err(error) if stopping.is_some() => {
+                tracing::error!(%error, "the index file could not be completed");
+                return Err(failed);
+            }
+            Err(error) => tracing::warn!(%error, "the index file still fails"),
+        }
+        pause = (pause * 2).min(RETRY_AFTER_MAX);
     }
-    result
 }
 
-fn drain(shared: &Shared, positions: &Positions, start: Mark) -> Result<(), IndexError> {
+/// What the log has between two marks.
+#[allow(clippy::type_complexity)]
+fn read_again(
+    log: &Arc<LogFile>,
+    from: Mark,
+    up_to: &Mark,
+) -> Result<(Vec<(u64, u64)>, Vec<TransactionEntry>, Mark), ReadError> {
+    let mut scanner = Scanner::new(Arc::clone(log), up_to.end);
+    let (mut objects, mut transactions, mut mark) = (Vec::new(), Vec::new(), from);
+    while mark.end < up_to.end {
+        let found = match scanner.step(mark.end, mark.last_tid, mark.checksum)? {
+            Scanned::Transaction(found) => found,
+            Scanned::Bad(bad) => return Err(ReadError::corrupt(mark.end, bad.reason)),
+            Scanned::End => return Err(ReadError::corrupt(mark.end, "the log is shorter than it was")),
+        };
+        objects.extend(scanner.records().iter().map(|record| (record.oid.get(), record.position)));
+        let (tid, checksum) = (found.head.tid, found.checksum);
+        transactions.push(TransactionEntry { tid, position: found.position, checksum });
+        mark = Mark { end: found.end, last_tid: tid, last_position: found.position, checksum, ..mark };
+    }
+    if (mark.end, mark.checksum) != (up_to.end, up_to.checksum) {
+        return Err(ReadError::corrupt(mark.end, "the running checksum is not what it was"));
+    }
+    keep_latest(&mut objects);
+    Ok((objects, transactions, *up_to))
+}
+
+fn drain(shared: &Shared, log: &Arc<LogFile>, positions: &Positions, start: Mark) -> Result<(), IndexError> {
     let mut durable = start;
     let mut durable_at = Instant::now();
     let mut written = start;
@@ -181,12 +232,16 @@ fn drain(shared: &Shared, positions: &Positions, start: Mark) -> Result<(), Inde
         let due = durable_at.elapsed() >= CHECKPOINT_AFTER || mark.end - durable.end >= CHECKPOINT_BYTES;
         let make_durable = due || stop == Some(Stop::Checkpoint);
         if mark.end != written.end || (make_durable && mark.end != durable.end) {
-            positions.index.apply(&objects, &transactions, &mark, make_durable)?;
+            let mut is_durable = make_durable;
+            if let Err(error) = positions.index.apply(&objects, &transactions, &mark, make_durable) {
+                recover(shared, log, positions, &mark, error)?;
+                is_durable = true;
+            }
             positions.indexed(&objects, &transactions);
             written = mark;
-        }
-        if make_durable {
-            durable = written;
+            if is_durable {
+                durable = written;
+            }
         }
         if written.end == durable.end {
             durable_at = Instant::now();

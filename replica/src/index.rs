@@ -10,7 +10,7 @@
 //! whole. redb checks its own pages.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{
@@ -65,23 +65,52 @@ pub(crate) struct TransactionEntry {
 }
 
 pub(crate) struct Index {
-    /// `None` once the storage is closed.
-    database: RwLock<Option<Database>>,
+    state: RwLock<State>,
+    /// `None` for a private one.
+    path: Option<PathBuf>,
+    cache_bytes: usize,
+}
+
+enum State {
+    Open(Database),
+    /// It failed, and could not be opened again yet.
+    Broken(IndexError),
+    Closed,
 }
 
 impl Index {
     /// Opens or makes the index file at `path`.
     pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
-        Ok(Self::new(Database::builder().set_cache_size(cache_bytes).create(path)?))
+        let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+        Ok(Self { state: RwLock::new(State::Open(database)), path: Some(path.to_owned()), cache_bytes })
     }
 
     /// An empty index in a file that has no name.
     pub(crate) fn private(file: File, cache_bytes: usize) -> Result<Self, IndexError> {
-        Ok(Self::new(Database::builder().set_cache_size(cache_bytes).create_file(file)?))
+        let database = Database::builder().set_cache_size(cache_bytes).create_file(file)?;
+        Ok(Self { state: RwLock::new(State::Open(database)), path: None, cache_bytes })
     }
 
-    fn new(database: Database) -> Self {
-        Self { database: RwLock::new(Some(database)) }
+    /// Opens the file again after an error, since redb answers nothing any more then. It goes back to what was made
+    /// durable last; `missing` is asked for what the log has since. Readers wait meanwhile.
+    pub(crate) fn reopen(
+        &self,
+        missing: impl FnOnce(Mark) -> Result<(Vec<(u64, u64)>, Vec<TransactionEntry>, Mark), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Closed) {
+            return Err(ReadError::Closed);
+        }
+        let Some(path) = &self.path else { return Err(broken().into()) };
+        // Only one may have the file open.
+        *state = State::Broken(broken());
+        let database =
+            Database::builder().set_cache_size(self.cache_bytes).create(path).map_err(IndexError::from)?;
+        let mark = read_mark(&database.begin_read().map_err(IndexError::from)?)?;
+        let (objects, transactions, mark) = missing(mark.unwrap_or(Mark::START))?;
+        apply_to(&database, &objects, &transactions, &mark, true)?;
+        *state = State::Open(database);
+        Ok(())
     }
 
     /// What the index covers. `None`: nothing yet, or it has another format.
@@ -132,51 +161,24 @@ impl Index {
         mark: &Mark,
         durable: bool,
     ) -> Result<(), IndexError> {
-        debug_assert!(objects.is_sorted_by(|a, b| a.0 < b.0));
-        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = guard.as_ref() else { return Ok(()) };
-        let mut write = database.begin_write()?;
-        if durable {
-            // Opening after a crash must not take a walk through the whole file.
-            write.set_quick_repair(true);
-        } else {
-            write.set_durability(Durability::None)?;
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => apply_to(database, objects, transactions, mark, durable),
+            State::Broken(error) => Err(error.clone()),
+            State::Closed => Ok(()),
         }
-        {
-            let mut table = write.open_table(OBJECTS)?;
-            for (oid, position) in objects {
-                table.insert(oid, position)?;
-            }
-            let mut table = write.open_table(TRANSACTIONS)?;
-            for entry in transactions {
-                table.insert(entry.tid.get(), (entry.position, entry.checksum.number()))?;
-            }
-            let mut table = write.open_table(MARK)?;
-            for (name, number) in [
-                ("format", FORMAT),
-                ("end", mark.end.into()),
-                ("last tid", mark.last_tid.get().into()),
-                ("last position", mark.last_position.into()),
-                ("checksum", mark.checksum.number()),
-                ("max oid", mark.max_oid.get().into()),
-            ] {
-                table.insert(name, number)?;
-            }
-        }
-        write.commit()?;
-        Ok(())
     }
 
     /// Takes leave of the file. What was not made durable may be lost.
     pub(crate) fn close(&self) {
-        self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Closed;
     }
 
     fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, IndexError>) -> Result<T, ReadError> {
-        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_ref().ok_or(ReadError::Closed)?;
-        let transaction = database.begin_read().map_err(IndexError::from)?;
-        Ok(read(&transaction)?)
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => Ok(read(&database.begin_read().map_err(IndexError::from)?)?),
+            State::Broken(error) => Err(error.clone().into()),
+            State::Closed => Err(ReadError::Closed),
+        }
     }
 }
 
@@ -212,6 +214,50 @@ impl IndexView {
         }
         Ok(())
     }
+}
+
+fn apply_to(
+    database: &Database,
+    objects: &[(u64, u64)],
+    transactions: &[TransactionEntry],
+    mark: &Mark,
+    durable: bool,
+) -> Result<(), IndexError> {
+    debug_assert!(objects.is_sorted_by(|a, b| a.0 < b.0));
+    let mut write = database.begin_write()?;
+    if durable {
+        // Opening after a crash must not take a walk through the whole file.
+        write.set_quick_repair(true);
+    } else {
+        write.set_durability(Durability::None)?;
+    }
+    {
+        let mut table = write.open_table(OBJECTS)?;
+        for (oid, position) in objects {
+            table.insert(oid, position)?;
+        }
+        let mut table = write.open_table(TRANSACTIONS)?;
+        for entry in transactions {
+            table.insert(entry.tid.get(), (entry.position, entry.checksum.number()))?;
+        }
+        let mut table = write.open_table(MARK)?;
+        for (name, number) in [
+            ("format", FORMAT),
+            ("end", mark.end.into()),
+            ("last tid", mark.last_tid.get().into()),
+            ("last position", mark.last_position.into()),
+            ("checksum", mark.checksum.number()),
+            ("max oid", mark.max_oid.get().into()),
+        ] {
+            table.insert(name, number)?;
+        }
+    }
+    write.commit()?;
+    Ok(())
+}
+
+fn broken() -> IndexError {
+    redb::Error::PreviousIo.into()
 }
 
 fn read_mark(transaction: &ReadTransaction) -> Result<Option<Mark>, IndexError> {

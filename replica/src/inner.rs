@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::committer::Committer;
 use crate::drainer::Drainer;
@@ -24,6 +24,10 @@ pub(crate) struct Inner {
     published: Published,
     lock: Mutex<Option<LogLock>>,
     closed: AtomicBool,
+    /// Why nothing is committed any more.
+    pub(crate) failed: OnceLock<String>,
+    #[cfg(test)]
+    pub(crate) fault: Mutex<Option<crate::batch::Fault>>,
 }
 
 /// What readers see of the log.
@@ -47,7 +51,7 @@ impl Inner {
             path,
             read_only,
             space: Arc::new(Space::new(Arc::clone(&log), mark.end)),
-            drainer: Drainer::start(Arc::clone(&positions), mark),
+            drainer: Drainer::start(Arc::clone(&log), Arc::clone(&positions), mark),
             log,
             blobs,
             positions,
@@ -55,6 +59,9 @@ impl Inner {
             published: Published { last_tid: AtomicU64::new(mark.last_tid.get()), mark: Mutex::new(mark) },
             lock: Mutex::new(lock),
             closed: AtomicBool::new(false),
+            failed: OnceLock::new(),
+            #[cfg(test)]
+            fault: Mutex::new(None),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::format::{BACK_POINTER, RECORD_HEADER, RecordHead, TRANSACTION_HEADER,
 use crate::{Oid, ReadError, ReadMode, Tid, TransactionHeader};
 
 /// How much of a record's data is read along with its header.
-const GUESS: usize = 2048;
+const GUESS: usize = 598;
 
 /// Reading the log at positions. Knows nothing of where it ends: who asks, has a position from the index or from
 /// another record.

@@ -93,6 +93,9 @@ impl Storage {
         if inner.is_closed() {
             return Err(ReserveError::Failed("it is closed".into()));
         }
+        if let Some(reason) = inner.failed.get() {
+            return Err(ReserveError::Failed(reason.clone()));
+        }
         for oid in transaction.oids() {
             // What goes wrong here will go wrong, and be reported, when it is committed.
             if inner.positions.object(oid, crate::ReadMode::MayBlock).is_err() {

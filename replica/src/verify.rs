@@ -4,7 +4,7 @@ use std::hash::BuildHasherDefault;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::format::{LOG_START, MAGIC, OLD_MAGIC, REDUNDANT_LENGTH};
+use crate::format::{LOG_START, MAGIC, OLD_MAGIC, REDUNDANT_LENGTH, TRANSACTION_HEADER, TransactionHead};
 use crate::index::{IndexView, Mark};
 use crate::lock::LogLock;
 use crate::log::LogFile;
@@ -169,7 +169,10 @@ impl Verifier {
             return Ok(None);
         }
         self.problem(position, bad.reason.clone());
-        let head = self.log.transaction_head(position)?;
+        // Its lengths may be right, whatever else is not.
+        let mut bytes = [0; TRANSACTION_HEADER];
+        self.log.read_fully(&mut bytes, position)?;
+        let head = TransactionHead::decode(&bytes).expect("a whole header");
         let end = position.checked_add(head.length).and_then(|end| end.checked_add(REDUNDANT_LENGTH));
         match end.filter(|end| *end <= self.size) {
             Some(end) if self.log.start_of_transaction_before(end).is_ok_and(|start| start == position) => {

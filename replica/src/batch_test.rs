@@ -1,0 +1,84 @@
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::*;
+use crate::{Committer, NoProgress, OpenOptions, ReserveError, Storage};
+
+struct Answers(Mutex<Sender<Result<Committed, CommitError>>>);
+
+impl Publish for Answers {
+    fn published(&self, batch: Vec<Committed>) {
+        for committed in batch {
+            self.0.lock().expect("a channel").send(Ok(committed)).expect("somebody listens");
+        }
+    }
+
+    fn failed(&self, _: u64, error: &CommitError) {
+        self.0.lock().expect("a channel").send(Err(error.clone())).expect("somebody listens");
+    }
+}
+
+type Listener = Receiver<Result<Committed, CommitError>>;
+
+fn open(path: &std::path::Path) -> (Storage, Committer, Arc<Answers>, Listener) {
+    let (storage, _) = Storage::open(path, &OpenOptions::default(), &NoProgress).expect("it opens");
+    let (sender, listener) = channel();
+    let answers = Arc::new(Answers(Mutex::new(sender)));
+    let committer = storage.start_committer(answers.clone());
+    (storage, committer, answers, listener)
+}
+
+fn commit(storage: &Storage, committer: &Committer, listener: &Listener) -> Result<Committed, CommitError> {
+    let mut transaction = storage.begin();
+    transaction.store(Oid::new(1), b"some data").expect("collected");
+    let reservation = storage.reserve(&transaction).expect("there is space");
+    committer.commit(0, transaction, reservation);
+    listener.recv().expect("an answer")
+}
+
+fn inject(storage: &Storage, fault: Fault) {
+    *storage.inner().fault.lock().expect("a fault") = Some(fault);
+}
+
+#[test]
+fn a_failed_write_is_taken_back_and_the_next_commit_succeeds() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("Data.fs");
+    let (storage, committer, _answers, listener) = open(&path);
+    let first = commit(&storage, &committer, &listener).expect("committed");
+    inject(&storage, Fault::Write);
+    let error = commit(&storage, &committer, &listener).expect_err("the write fails");
+    assert!(matches!(error, CommitError::Write(_)), "{error}");
+    assert_eq!(std::fs::metadata(&path).expect("the log").len(), first.size_bytes);
+    assert_eq!(storage.last_tid(), first.tid);
+    let second = commit(&storage, &committer, &listener).expect("committed");
+    storage.close().expect("it closes");
+    let report = crate::verify(&path, &NoProgress).expect("readable");
+    assert_eq!((report.problems, report.last_tid), (vec![], second.tid));
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_committed_and_a_restart_recovers_what_is_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("Data.fs");
+    let (storage, committer, _answers, listener) = open(&path);
+    let first = commit(&storage, &committer, &listener).expect("committed");
+    inject(&storage, Fault::Sync);
+    let waiting = storage.begin();
+    let reservation = storage.reserve(&waiting).expect("there is space");
+    let error = commit(&storage, &committer, &listener).expect_err("it cannot be known to be durable");
+    assert!(matches!(error, CommitError::Failed(_)), "{error}");
+    committer.commit(1, waiting, reservation);
+    assert!(matches!(listener.recv(), Ok(Err(CommitError::Failed(_)))));
+    assert!(matches!(storage.reserve(&storage.begin()), Err(ReserveError::Failed(_))));
+    assert_eq!((storage.last_tid(), storage.size_bytes()), (first.tid, first.size_bytes));
+    let mut data = Vec::new();
+    let found = storage.load_before(Oid::new(1), Tid::MAX, ReadMode::MayBlock, &mut data).expect("readable");
+    assert_eq!(found.map(|revision| revision.serial), Some(first.tid));
+    storage.close().expect("it closes");
+    let (storage, committer, _answers, listener) = open(&path);
+    assert!(storage.last_tid() > first.tid, "this time it was on the disk");
+    commit(&storage, &committer, &listener).expect("committed");
+    storage.close().expect("it closes");
+    assert_eq!(crate::verify(&path, &NoProgress).expect("readable").problems, []);
+}

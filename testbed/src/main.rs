@@ -1,3 +1,32 @@
-//! Clusters on one machine.
+//! The testbed's command line: `standby-testbed bench zeo`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use standby_testbed::bench;
+
+/// Benchmarks and experiments on one machine.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures; exits with 1 when a target is missed
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// One server for ZEO clients, beside the stock server and the machine's own limits
+    Zeo(bench::zeo::Options),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Arguments { command: Command::Bench(Bench::Zeo(options)) } = Arguments::parse();
+    let met = bench::zeo::run(&options)?;
+    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,82 @@
+//! What this machine could do at best: a server that does nothing but answer, and a log that is nothing but a log.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use zeo_proto::{Encoder, Encoding, MsgId, Oid, Tid};
+
+/// A server on a thread of its own that answers every frame with the same ready-made reply to a load: no lookups, no
+/// decoding, no handshake. It lives as long as the process.
+pub(super) fn bare_server(encoding: Encoding, record: &[u8]) -> Result<SocketAddr> {
+    let mut reply = Vec::new();
+    let msgid = MsgId::Load(Oid::ROOT, Tid::MAX);
+    Encoder::new(encoding).reply_load(&mut reply, &msgid, record, Tid::from_bytes([4; 8]), None);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    std::thread::Builder::new().name("bare-server".into()).spawn(move || {
+        runtime.block_on(async move {
+            let listener = TcpListener::from_std(listener)?;
+            loop {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                tokio::spawn(answer(stream, reply.clone()));
+            }
+            #[allow(unreachable_code)]
+            std::io::Result::Ok(())
+        })
+    })?;
+    Ok(address)
+}
+
+/// Answers every frame of one connection, all that came in one read with one write.
+async fn answer(mut stream: TcpStream, reply: Vec<u8>) -> std::io::Result<()> {
+    let mut input = vec![0; 64 << 10];
+    let mut output = Vec::with_capacity(64 << 10);
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut input[filled..]).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        filled += read;
+        output.clear();
+        let mut position = 0;
+        while let Some(header) = input[position..filled].first_chunk::<4>() {
+            let whole = 4 + u32::from_be_bytes(*header) as usize;
+            if whole > filled - position {
+                break;
+            }
+            position += whole;
+            output.extend_from_slice(&reply);
+        }
+        input.copy_within(position..filled, 0);
+        filled -= position;
+        stream.write_all(&output).await?;
+    }
+}
+
+/// Appends of `bytes` each followed by `fdatasync`, per second, on the file system of `folder`.
+pub(super) fn bare_appends(folder: &Path, bytes: usize, time: Duration) -> Result<f64> {
+    let path = folder.join("bare-append");
+    let mut file = File::create(&path)?;
+    let data = vec![0x5a; bytes];
+    let began = Instant::now();
+    let mut appended = 0u32;
+    while began.elapsed() < time {
+        file.write_all(&data)?;
+        file.sync_data().context("fdatasync")?;
+        appended += 1;
+    }
+    let rate = f64::from(appended) / began.elapsed().as_secs_f64();
+    drop(file);
+    std::fs::remove_file(path)?;
+    Ok(rate)
+}

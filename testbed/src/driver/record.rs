@@ -1,0 +1,38 @@
+/// A record as ZODB writes it, of at least 64 and otherwise exactly `length` bytes: a `PersistentMapping` that holds
+/// bytes made from `seed`. ZODB's tools, and a pack, can read it.
+pub fn record(length: usize, seed: u64) -> Vec<u8> {
+    let mut record = Vec::with_capacity(length);
+    record.extend_from_slice(b"\x80\x03cpersistent.mapping\nPersistentMapping\n.");
+    record.extend_from_slice(b"\x80\x03}X\x04\x00\x00\x00data}K\x01B");
+    let padding = length.saturating_sub(record.len() + 4 + 3).max(8);
+    record.extend_from_slice(&u32::try_from(padding).unwrap_or(u32::MAX).to_le_bytes());
+    let mut state = seed;
+    let mut left = padding;
+    while left > 0 {
+        // SplitMix64: bytes that do not compress and differ for every seed
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let bytes = (word ^ (word >> 31)).to_le_bytes();
+        let taken = left.min(8);
+        record.extend_from_slice(&bytes[..taken]);
+        left -= taken;
+    }
+    record.extend_from_slice(b"ss.");
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::record;
+
+    #[test]
+    fn a_record_has_the_length_asked_for_and_the_content_of_its_seed() {
+        for length in [64, 100, 400, 401, 5000] {
+            assert_eq!(record(length, 1).len(), length.max(80), "{length}");
+        }
+        assert_eq!(record(400, 7), record(400, 7));
+        assert_ne!(record(400, 7), record(400, 8));
+    }
+}

@@ -7,4 +7,6 @@ pub mod driver;
 pub mod place;
 pub mod poll;
 pub mod script;
+pub mod seed;
 pub mod server;
+pub mod workload;

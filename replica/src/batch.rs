@@ -40,6 +40,8 @@ pub(crate) struct Writer {
     resolved: Vec<Resolved>,
     /// The blobs of this batch: taken back if it does not become durable.
     placed: Vec<Placed>,
+    /// Kept to save its allocation.
+    batch: Vec<Job>,
 }
 
 struct NewRecord {
@@ -67,7 +69,18 @@ impl Writer {
             by_tid: HashMap::default(),
             resolved: Vec::new(),
             placed: Vec::new(),
+            batch: Vec::new(),
         }
+    }
+
+    /// An empty batch to be filled.
+    pub(crate) fn take_batch_buffer(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Takes the emptied batch back.
+    pub(crate) fn keep_batch_buffer(&mut self, batch: Vec<Job>) {
+        self.batch = batch;
     }
 
     /// Commits all of a batch that can be, and leaves it empty.

@@ -36,6 +36,8 @@ struct Queue {
     publish: Weak<dyn Publish>,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    /// Whoever has it commits. `None` once the committer has ended.
+    writer: Mutex<Option<Writer>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -52,14 +54,14 @@ impl Committer {
             publish: Arc::downgrade(&publish),
             waiting: Mutex::default(),
             arrived: Condvar::new(),
+            writer: Mutex::new(Some(Writer::new(Arc::clone(storage), publish))),
             thread: Mutex::new(None),
         });
-        let writer = Writer::new(Arc::clone(storage), publish);
         let thread = std::thread::Builder::new()
             .name("commit".into())
             .spawn({
                 let queue = Arc::clone(&queue);
-                move || run(&queue, writer)
+                move || run(&queue)
             })
             .expect("a thread can be started");
         *queue.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
@@ -71,6 +73,28 @@ impl Committer {
     /// # Panics
     /// When the transaction is of another storage, or has grown since its space was reserved.
     pub fn commit(&self, tag: u64, transaction: Transaction, reservation: Reservation) {
+        if self.enqueue(tag, transaction, reservation) {
+            self.queue.arrived.notify_one();
+        }
+    }
+
+    /// Commits a voted transaction on this thread, unless another is being committed: then it is queued. Spares a
+    /// lone client two changes of thread; may wait for the disk.
+    ///
+    /// # Panics
+    /// As [`Committer::commit`].
+    pub fn commit_here(&self, tag: u64, transaction: Transaction, reservation: Reservation) {
+        self.enqueue(tag, transaction, reservation);
+        // If somebody else commits now, they look at the queue again when they are done.
+        if let Ok(mut writer) = self.queue.writer.try_lock() {
+            self.queue.commit_next(&mut writer);
+            drop(writer);
+            self.queue.rouse();
+        }
+    }
+
+    /// Whether the queue was empty.
+    fn enqueue(&self, tag: u64, transaction: Transaction, reservation: Reservation) -> bool {
         assert!(
             reservation.bytes() >= transaction.len_bytes(),
             "space is reserved for {} bytes and not for {}",
@@ -84,14 +108,10 @@ impl Committer {
         if waiting.stopped {
             drop(waiting);
             self.queue.fail(tag, &CommitError::Stopped);
-            return;
+            return false;
         }
         waiting.jobs.push_back(Job { tag, transaction, _reservation: reservation });
-        let first = waiting.jobs.len() == 1;
-        drop(waiting);
-        if first {
-            self.queue.arrived.notify_one();
-        }
+        waiting.jobs.len() == 1
     }
 
     /// Commits what is queued, and stops the thread.
@@ -123,6 +143,10 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fail(&self, tag: u64, error: &CommitError) {
         match self.publish.upgrade() {
             Some(publish) => publish.failed(tag, error),
@@ -130,25 +154,46 @@ impl Queue {
         }
     }
 
-    /// Waits for work, and takes as much as one append may hold. Empty when there will be none.
-    fn take(&self, batch: &mut Vec<Job>) {
+    /// Waits for work; `false` when there will be none.
+    fn wait(&self) -> bool {
         let mut waiting = self.waiting();
         while waiting.jobs.is_empty() && !waiting.stopped {
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        let mut bytes = 0;
-        while let Some(job) = waiting.jobs.front() {
-            bytes += job.transaction.len_bytes();
-            // A larger one goes alone, so that the end of an unfinished append can be told from damage.
-            if bytes > BATCH_BYTES_MAX && !batch.is_empty() {
-                break;
-            }
-            batch.extend(waiting.jobs.pop_front());
+        !waiting.jobs.is_empty()
+    }
+
+    /// Wakes the thread if there is work for it.
+    fn rouse(&self) {
+        if !self.waiting().jobs.is_empty() {
+            self.arrived.notify_one();
         }
+    }
+
+    /// Commits as much of what waits as one append may hold.
+    fn commit_next(&self, writer: &mut Option<Writer>) {
+        let Some(writer) = writer else { return };
+        let mut batch = writer.take_batch_buffer();
+        {
+            let mut waiting = self.waiting();
+            let mut bytes = 0;
+            while let Some(job) = waiting.jobs.front() {
+                bytes += job.transaction.len_bytes();
+                // A larger one goes alone, so that the end of an unfinished append can be told from damage.
+                if bytes > BATCH_BYTES_MAX && !batch.is_empty() {
+                    break;
+                }
+                batch.extend(waiting.jobs.pop_front());
+            }
+        }
+        if !batch.is_empty() {
+            writer.commit(&mut batch);
+        }
+        writer.keep_batch_buffer(batch);
     }
 }
 
-fn run(queue: &Queue, mut writer: Writer) {
+fn run(queue: &Queue) {
     /// Also when the thread panics, nobody waits for it in vain.
     struct Gone<'a>(&'a Queue);
     impl Drop for Gone<'_> {
@@ -161,15 +206,11 @@ fn run(queue: &Queue, mut writer: Writer) {
             for job in jobs {
                 self.0.fail(job.tag, &CommitError::Stopped);
             }
+            self.0.writer().take();
         }
     }
     let _gone = Gone(queue);
-    let mut batch = Vec::new();
-    loop {
-        queue.take(&mut batch);
-        if batch.is_empty() {
-            return;
-        }
-        writer.commit(&mut batch);
+    while queue.wait() {
+        queue.commit_next(&mut queue.writer());
     }
 }

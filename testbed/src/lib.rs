@@ -6,5 +6,8 @@ pub mod datafile;
 pub mod driver;
 pub mod place;
 pub mod poll;
+pub mod rude;
 pub mod script;
+pub mod seed;
 pub mod server;
+pub mod workload;

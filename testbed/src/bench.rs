@@ -1,6 +1,7 @@
 //! Benchmarks: Standby beside the stock server and beside what the machine itself can do, in one run.
 
 mod ceiling;
+pub mod drive;
 mod memory;
 mod table;
 mod throughput;

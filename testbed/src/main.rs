@@ -23,10 +23,17 @@ enum Command {
 enum Bench {
     /// One server for ZEO clients, beside the stock server and the machine's own limits
     Zeo(bench::zeo::Options),
+    /// The load alone, on a server that runs already
+    Drive(bench::drive::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { command: Command::Bench(Bench::Zeo(options)) } = Arguments::parse();
-    let met = bench::zeo::run(&options)?;
-    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let Arguments { command: Command::Bench(bench) } = Arguments::parse();
+    match bench {
+        Bench::Zeo(options) => {
+            let met = bench::zeo::run(&options)?;
+            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Bench::Drive(options) => bench::drive::run(&options).map(|()| ExitCode::SUCCESS),
+    }
 }

@@ -1,13 +1,13 @@
 //! Blobs: large binary data beside the log, one file for each revision of a blob object.
 //!
 //! The directory has ZODB's layout (`ZODB/blob.py`), so that its tools and clients with a shared blob directory
-//! find the files: a marker file `.layout`, a directory `tmp`, and below eight levels of directories, one for each
+//! find the files: a marker file `.layout`, a directory `tmp` for clients, and below eight levels of directories, one for each
 //! byte of the oid, a file `0x<tid>.blob`. (The older flat layout `lawn` is read and written where a directory
 //! already has it.)
 //!
-//! A blob is staged first: a file of ours below `tmp/standby`, or one that a client left in the shared directory.
+//! A blob is staged first: a file of ours below `.standby`, or one that a client left in the shared directory.
 //! It is synced at the vote. The committer moves it to its final name before it writes the transaction, and notes
-//! the move in a marker file below `tmp/standby`, which it removes when the transaction is durable. A crash between
+//! the move in a marker file below `.standby`, which it removes when the transaction is durable. A crash between
 //! the two leaves the marker, and the next start removes the file of a transaction that is not in the log.
 
 mod layout;
@@ -53,7 +53,7 @@ pub enum BlobError {
 #[derive(Clone, Debug)]
 pub struct BlobStore {
     root: PathBuf,
-    /// `tmp/standby` below the root: files of ours only, while others use `tmp` as well.
+    /// `.standby` below the root: files of ours only (clients that share the directory use `tmp`).
     staging: PathBuf,
     layout: Layout,
 }
@@ -69,8 +69,11 @@ impl BlobStore {
             move |source| BlobError::Io { what, path, source }
         };
         let layout = Layout::of_directory(root)?;
-        let staging = root.join("tmp").join("standby");
-        fs::create_dir_all(&staging).map_err(failed("making the directory", &staging))?;
+        let staging = root.join(".standby");
+        let shared = root.join("tmp");
+        for directory in [&staging, &shared] {
+            fs::create_dir_all(directory).map_err(failed("making the directory", directory))?;
+        }
         let marker = root.join(LAYOUT_MARKER);
         if !marker.exists() {
             fs::write(&marker, layout.name()).map_err(failed("writing", &marker))?;

@@ -8,6 +8,7 @@
 //! | `session` | one client's session as a state machine |
 //! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
 //! | `server` | the storages of a server |
+//! | [`zeo_conf`] | the stock server's configuration file |
 
 pub mod cli;
 mod connection;
@@ -17,3 +18,4 @@ mod server;
 mod service;
 mod session;
 mod tls;
+pub mod zeo_conf;

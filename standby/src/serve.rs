@@ -45,14 +45,22 @@ pub struct ServeOptions {
     pub storages: Vec<StorageSpec>,
 }
 
-/// Runs the server until SIGTERM or SIGINT.
-pub fn run(options: &ServeOptions) -> Result<()> {
+/// Runs the server until SIGTERM or SIGINT. `on_user_signal` is called at each SIGUSR2.
+pub fn run(options: &ServeOptions, on_user_signal: fn()) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("the runtime cannot be started")?;
-    runtime.block_on(serve(options))
+    runtime.block_on(async {
+        let mut user_signal = signal(SignalKind::user_defined2())?;
+        tokio::spawn(async move {
+            while user_signal.recv().await.is_some() {
+                on_user_signal();
+            }
+        });
+        serve(options).await
+    })
 }
 
 async fn serve(options: &ServeOptions) -> Result<()> {

@@ -1,15 +1,22 @@
-//! `--log` and `--log-format`.
+//! `--log` and `--log-format`, and what an `<eventlog>` says.
+
+use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-/// Where the log goes is standard error; what goes there is said here.
+use super::log_file;
+use crate::zeo_conf::{EventLog, LogTarget};
+
+/// The log goes to standard error, unless an `<eventlog>` names another place; what goes there is said here.
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// What to log: error, warn, info, debug, trace, or a filter by module such as `info,standby::session=debug`
-    #[arg(long, global = true, value_name = "FILTER", default_value = "info", env = "STANDBY_LOG")]
-    log: String,
+    /// (default: as the configuration file says, or info)
+    #[arg(long, global = true, value_name = "FILTER", env = "STANDBY_LOG")]
+    log: Option<String>,
 
     /// How to write log lines
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
@@ -26,15 +33,25 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    /// Sends the log to standard error from now on.
-    pub fn start(&self) -> Result<()> {
-        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {}", self.log))?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Text => {
-                let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-                log.with_ansi(colours).with_target(false).init();
+    /// Starts the log: what `--log` says goes before what the `<eventlog>` says.
+    pub fn start(&self, event_log: Option<&EventLog>) -> Result<()> {
+        let level = event_log.map_or("info", |event_log| event_log.level.name());
+        let filter = self.log.as_deref().unwrap_or(level);
+        let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
+        let (writer, colours) = match event_log.map(|event_log| &event_log.target) {
+            None | Some(LogTarget::Stderr) => {
+                (BoxMakeWriter::new(std::io::stderr), std::io::stderr().is_terminal())
             }
+            Some(LogTarget::Stdout) => (BoxMakeWriter::new(std::io::stdout), std::io::stdout().is_terminal()),
+            Some(LogTarget::File { path, rotation }) => {
+                let open = log_file::open(path, *rotation);
+                let file = open.with_context(|| format!("cannot open the log file {}", path.display()))?;
+                (BoxMakeWriter::new(move || file.clone()), false)
+            }
+        };
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+        match self.log_format {
+            LogFormat::Text => log.with_ansi(colours).with_target(false).init(),
             LogFormat::Json => log.json().flatten_event(true).init(),
         }
         Ok(())

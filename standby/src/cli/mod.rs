@@ -1,6 +1,8 @@
 //! The command line.
 
+mod log_file;
 pub mod logging;
+mod pid_file;
 pub mod serve;
 pub mod storage_spec;
 pub mod verify;
@@ -33,10 +35,16 @@ pub enum Command {
 impl Cli {
     /// Does what the command line says.
     pub fn run(self) -> anyhow::Result<()> {
-        self.log.start()?;
         match self.command {
-            Command::Serve(args) => crate::serve::run(&args.options()?),
-            Command::Verify(args) => args.run(),
+            Command::Serve(args) => {
+                let plan = args.plan()?;
+                self.log.start(plan.event_log.as_ref())?;
+                plan.run()
+            }
+            Command::Verify(args) => {
+                self.log.start(None)?;
+                args.run()
+            }
         }
     }
 }

@@ -16,12 +16,21 @@ pub struct StorageSpec {
     pub read_only: bool,
     /// Whether a pack removes unreachable objects.
     pub pack_gc: bool,
+    /// Whether a pack keeps the file as it was, as `.old`. Only a `zeo.conf` can say no.
+    pub pack_keep_old: bool,
 }
 
 impl StorageSpec {
     /// A storage with nothing special.
     pub fn plain(name: &str, path: PathBuf) -> Self {
-        Self { name: name.to_owned(), path, blob_dir: None, read_only: false, pack_gc: true }
+        Self {
+            name: name.to_owned(),
+            path,
+            blob_dir: None,
+            read_only: false,
+            pack_gc: true,
+            pack_keep_old: true,
+        }
     }
 }
 
@@ -67,7 +76,8 @@ mod tests {
                 path: "/d/Data.fs".into(),
                 blob_dir: Some("/d/blobs".into()),
                 read_only: true,
-                pack_gc: false
+                pack_gc: false,
+                pack_keep_old: true,
             }
         );
         assert_eq!("1=x".parse(), Ok(StorageSpec::plain("1", "x".into())));

@@ -10,9 +10,17 @@ use std::collections::{HashMap, VecDeque};
 
 use zeo_proto::Oid;
 
-/// Whose locks: one transaction at a time for each connection.
+use super::publications::SessionId;
+
+/// Whose locks: one transaction of one session. A session's next transaction is another owner, since it may ask for
+/// its locks before those of the last one are given back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Owner(pub u64);
+pub struct Owner {
+    /// Of whom it is told when the locks are granted.
+    pub session: SessionId,
+    /// Unlike that of any other transaction of the storage since the server started.
+    pub transaction: u64,
+}
 
 /// What a vote must lock, in the order in which it is taken, without duplicates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -129,11 +137,6 @@ impl LockTable {
             self.serve_queue(place, &mut granted);
         }
         granted
-    }
-
-    /// Whether the owner has all the locks of its last request.
-    pub fn holds(&self, owner: Owner) -> bool {
-        self.owners.get(&owner).is_some_and(Holding::is_complete)
     }
 
     /// How many owners wait for a lock.

@@ -12,9 +12,13 @@ fn check(oids: &[u64]) -> Claims {
     Claims::objects([], oids.iter().map(|&n| Oid::new(n)))
 }
 
-const A: Owner = Owner(1);
-const B: Owner = Owner(2);
-const C: Owner = Owner(3);
+fn owner(number: u64) -> Owner {
+    Owner { session: SessionId(number), transaction: number }
+}
+
+const A: Owner = Owner { session: SessionId(1), transaction: 1 };
+const B: Owner = Owner { session: SessionId(2), transaction: 2 };
+const C: Owner = Owner { session: SessionId(3), transaction: 3 };
 
 #[test]
 fn transactions_on_disjoint_objects_do_not_wait_for_each_other() {
@@ -129,9 +133,9 @@ proptest! {
         let mut waiting: BTreeMap<Owner, Claims> = BTreeMap::new();
         for step in steps {
             let granted = match step {
-                Step::Request { owner, .. } if waiting.contains_key(&Owner(owner)) => continue,
-                Step::Request { owner, written, checked, whole } => {
-                    let owner = Owner(owner);
+                Step::Request { owner: number, .. } if waiting.contains_key(&owner(number)) => continue,
+                Step::Request { owner: number, written, checked, whole } => {
+                    let owner = owner(number);
                     let claims = if whole { Claims::storage() } else {
                         Claims::objects(written.into_iter().map(Oid::new), checked.into_iter().map(Oid::new))
                     };
@@ -145,10 +149,10 @@ proptest! {
                     }
                     granted
                 }
-                Step::Release { owner } => {
-                    held.remove(&Owner(owner));
-                    waiting.remove(&Owner(owner));
-                    table.release(Owner(owner))
+                Step::Release { owner: number } => {
+                    held.remove(&owner(number));
+                    waiting.remove(&owner(number));
+                    table.release(owner(number))
                 }
             };
             for owner in granted {

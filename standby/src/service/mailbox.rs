@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::locks::Owner;
 use crate::session::Completion;
 
 /// What happens to a session from outside its connection.
@@ -12,8 +13,8 @@ use crate::session::Completion;
 pub(crate) enum Event {
     /// Transactions were published: catch up.
     Published,
-    /// The locks that the session's vote waits for are held now.
-    LocksGranted,
+    /// This transaction has all the locks that it waited for.
+    LocksGranted(Owner),
     /// The transaction that the session handed to the committer was not committed.
     CommitFailed(String),
     /// Work that was taken off the connection's task is done.

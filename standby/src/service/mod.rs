@@ -7,6 +7,7 @@ pub mod oids;
 pub mod publications;
 pub mod stats;
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,7 +21,7 @@ use self::invalidations::InvalidationPolicy;
 use self::locks::{Answer, Claims, LockTable, Owner};
 use self::mailbox::{Event, Mailbox};
 use self::oids::OidAllocator;
-use self::publications::Publications;
+use self::publications::{Publications, SessionId};
 use self::stats::Stats;
 
 /// How one storage is served.
@@ -49,7 +50,8 @@ struct Shared {
     exchange: Arc<Exchange>,
     oids: OidAllocator,
     stats: Stats,
-    next_owner: AtomicU64,
+    /// Sessions and transactions are numbered.
+    numbers: AtomicU64,
 }
 
 /// What the committer's thread and the sessions both touch.
@@ -63,7 +65,9 @@ struct Exchange {
 struct Locks {
     table: LockTable,
     /// When the owners got their locks, for `lock_time` in the status.
-    since: std::collections::BTreeMap<Owner, SystemTime>,
+    since: BTreeMap<Owner, SystemTime>,
+    /// The owners of the transactions that the committer has, by number.
+    committing: HashMap<u64, Owner>,
 }
 
 impl Service {
@@ -77,8 +81,8 @@ impl Service {
         let committer = (!storage.is_read_only()).then(|| storage.start_committer(exchange.clone()));
         let oids = OidAllocator::new(storage.max_oid());
         let stats = Stats::new(SystemTime::now());
-        let next_owner = AtomicU64::new(1);
-        Ok(Self(Arc::new(Shared { options, storage, committer, exchange, oids, stats, next_owner })))
+        let numbers = AtomicU64::new(1);
+        Ok(Self(Arc::new(Shared { options, storage, committer, exchange, oids, stats, numbers })))
     }
 
     /// How this storage is served.
@@ -112,15 +116,24 @@ impl Service {
     }
 
     /// A session joins; the returned name is its own for as long as the server runs.
-    pub fn join(&self, mailbox: Mailbox) -> (Owner, u64, Tid) {
-        let owner = Owner(self.0.next_owner.fetch_add(1, Ordering::Relaxed));
-        let (sequence, last) = self.publications().subscribe(owner, mailbox);
-        (owner, sequence, last)
+    pub fn join(&self, mailbox: Mailbox) -> (SessionId, u64, Tid) {
+        let session = SessionId(self.next_number());
+        let (sequence, last) = self.publications().subscribe(session, mailbox);
+        (session, sequence, last)
+    }
+
+    /// A session begins a transaction.
+    pub fn begin(&self, session: SessionId) -> Owner {
+        Owner { session, transaction: self.next_number() }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.0.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A session leaves. What it handed to the committer is committed all the same.
-    pub fn leave(&self, owner: Owner) {
-        self.publications().unsubscribe(owner);
+    pub fn leave(&self, session: SessionId) {
+        self.publications().unsubscribe(session);
     }
 
     /// Asks for the locks of a vote. `Waiting` is followed by [`Event::LocksGranted`].
@@ -138,12 +151,6 @@ impl Service {
         answer
     }
 
-    /// Whether the owner has the locks that it last asked for. (An [`Event::LocksGranted`] may be on its way
-    /// for a request that was given up since.)
-    pub fn holds_locks(&self, owner: Owner) -> bool {
-        self.0.exchange.lock_table().table.holds(owner)
-    }
-
     /// Gives back the locks of an owner, or takes it out of the queue.
     pub fn unlock(&self, owner: Owner) {
         self.0.exchange.unlock(owner);
@@ -154,12 +161,15 @@ impl Service {
     pub fn commit(&self, owner: Owner, transaction: Transaction, reservation: Reservation) {
         let committer = self.0.committer.as_ref().expect("a read-only storage has no voted transactions");
         self.0.stats.commits.add_one();
+        self.0.exchange.lock_table().committing.insert(owner.transaction, owner);
         let alone = self.0.stats.active_txns.get() == 1;
         if alone && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
             // Two changes of thread cost a lone client as much as a fast disk does.
-            tokio::task::block_in_place(|| committer.commit_here(owner.0, transaction, reservation));
+            tokio::task::block_in_place(|| {
+                committer.commit_here(owner.transaction, transaction, reservation)
+            });
         } else {
-            committer.commit(owner.0, transaction, reservation);
+            committer.commit(owner.transaction, transaction, reservation);
         }
     }
 
@@ -187,6 +197,15 @@ impl Service {
     }
 }
 
+impl Locks {
+    /// The committer is done with this transaction.
+    fn committed(&mut self, number: u64) -> Owner {
+        self.committing
+            .remove(&number)
+            .expect("the committer tells once of each transaction that it was given")
+    }
+}
+
 impl Exchange {
     fn lock_table(&self) -> std::sync::MutexGuard<'_, Locks> {
         self.locks.lock().expect("no holder of the lock table panicked")
@@ -207,7 +226,7 @@ impl Exchange {
 
     fn tell_granted(&self, granted: Vec<Owner>) {
         for owner in granted {
-            self.publications.notify(owner, Event::LocksGranted);
+            self.publications.notify(owner.session, Event::LocksGranted(owner));
         }
     }
 }
@@ -215,10 +234,13 @@ impl Exchange {
 /// Published first, unlocked second: a vote that a transaction lets through is answered after its invalidation.
 impl Publish for Exchange {
     fn published(&self, batch: Vec<Committed>) {
-        let owners: Vec<Owner> = batch.iter().map(|committed| Owner(committed.tag)).collect();
-        for committed in batch {
-            let Committed { tag, tid, oids, object_count, size_bytes, .. } = committed;
-            self.publications.publish(tid, oids, Owner(tag), object_count, size_bytes);
+        let owners: Vec<Owner> = {
+            let mut locks = self.lock_table();
+            batch.iter().map(|committed| locks.committed(committed.tag)).collect()
+        };
+        for (committed, owner) in batch.into_iter().zip(&owners) {
+            let Committed { tid, oids, object_count, size_bytes, .. } = committed;
+            self.publications.publish(tid, oids, *owner, object_count, size_bytes);
         }
         for owner in owners {
             self.unlock(owner);
@@ -227,11 +249,15 @@ impl Publish for Exchange {
 
     fn failed(&self, tag: u64, reason: &CommitError) {
         error!(storage = %self.storage_name, error = %reason, "a voted transaction could not be committed");
-        let owner = Owner(tag);
-        self.publications.notify(owner, Event::CommitFailed(reason.to_string()));
+        let owner = self.lock_table().committed(tag);
+        self.publications.notify(owner.session, Event::CommitFailed(reason.to_string()));
         self.unlock(owner);
         if matches!(reason, CommitError::Failed(_)) {
             warn!(storage = %self.storage_name, "nothing more is committed to this storage until a restart");
         }
     }
 }
+
+#[cfg(test)]
+#[path = "service_test.rs"]
+mod tests;

@@ -15,6 +15,10 @@ use zeo_proto::{Oid, Tid};
 use super::locks::Owner;
 use super::mailbox::Mailbox;
 
+/// One client's session with a storage, unlike any other since the server started.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionId(pub u64);
+
 /// One committed transaction, as its readers are told of it.
 #[derive(Debug)]
 pub struct Publication {
@@ -24,7 +28,7 @@ pub struct Publication {
     pub tid: Tid,
     /// The objects that it changed, created or deleted.
     pub oids: Vec<Oid>,
-    /// The connection that committed it; its client learns the tid from the reply instead.
+    /// Who committed it: that client learns the tid from the reply instead. `None`: it was there at the start.
     pub origin: Option<Owner>,
     /// Objects in the storage, after it.
     pub object_count: u64,
@@ -65,7 +69,7 @@ struct Inner {
     entries: VecDeque<Arc<Publication>>,
     oids_kept: usize,
     last_tid: Tid,
-    subscribers: HashMap<Owner, Mailbox>,
+    subscribers: HashMap<SessionId, Mailbox>,
 }
 
 impl Publications {
@@ -118,15 +122,15 @@ impl Publications {
 
     /// Makes a mailbox hear of publications from now on. Returns the sequence number and the tid to start
     /// from: nothing is missed and nothing comes twice.
-    pub fn subscribe(&self, owner: Owner, mailbox: Mailbox) -> (u64, Tid) {
+    pub fn subscribe(&self, session: SessionId, mailbox: Mailbox) -> (u64, Tid) {
         let mut inner = self.lock();
-        inner.subscribers.insert(owner, mailbox);
+        inner.subscribers.insert(session, mailbox);
         (self.newest.load(Ordering::Acquire), inner.last_tid)
     }
 
     /// Ends a subscription.
-    pub fn unsubscribe(&self, owner: Owner) {
-        self.lock().subscribers.remove(&owner);
+    pub fn unsubscribe(&self, session: SessionId) {
+        self.lock().subscribers.remove(&session);
     }
 
     /// How many sessions listen.
@@ -135,8 +139,8 @@ impl Publications {
     }
 
     /// Hands an event to one session, if it is still there.
-    pub(crate) fn notify(&self, owner: Owner, event: super::mailbox::Event) {
-        if let Some(mailbox) = self.lock().subscribers.get(&owner) {
+    pub(crate) fn notify(&self, session: SessionId, event: super::mailbox::Event) {
+        if let Some(mailbox) = self.lock().subscribers.get(&session) {
             mailbox.send(event);
         }
     }
@@ -197,12 +201,14 @@ impl Inner {
 mod tests {
     use super::*;
 
+    const NOBODY: Owner = Owner { session: SessionId(0), transaction: 0 };
+
     fn stream(transactions_max: usize, oids_max: usize) -> Publications {
         Publications::new(Retention { transactions_max, oids_max }, Tid::ZERO, Vec::new())
     }
 
     fn publish(stream: &Publications, tid: u64, oids: &[u64]) {
-        stream.publish(Tid::new(tid), oids.iter().map(|&n| Oid::new(n)).collect(), Owner(0), 0, 0);
+        stream.publish(Tid::new(tid), oids.iter().map(|&n| Oid::new(n)).collect(), NOBODY, 0, 0);
     }
 
     fn tids(entries: Vec<Arc<Publication>>) -> Vec<u64> {
@@ -213,7 +219,7 @@ mod tests {
     fn a_subscriber_gets_what_came_after_it_once_and_in_order() {
         let stream = stream(10, 100);
         publish(&stream, 1, &[1]);
-        let (sequence, last) = stream.subscribe(Owner(7), super::super::mailbox::mailbox().0);
+        let (sequence, last) = stream.subscribe(SessionId(7), super::super::mailbox::mailbox().0);
         assert_eq!(last, Tid::new(1));
         assert_eq!(stream.after(sequence).expect("kept").len(), 0);
         publish(&stream, 2, &[2]);

@@ -56,8 +56,8 @@ impl Session {
         if !read_only && service.is_read_only() {
             return Err(ErrorReply::ReadOnly);
         }
-        let (owner, sequence, view) = service.join(self.mailbox.clone());
-        self.registered = Some(Registered::new(service, owner, read_only, sequence, view));
+        let (session, sequence, view) = service.join(self.mailbox.clone());
+        self.registered = Some(Registered::new(service, session, read_only, sequence, view));
         Ok(tid_value(view))
     }
 
@@ -188,14 +188,14 @@ impl Session {
 impl Registered {
     fn new(
         service: Service,
-        owner: crate::service::locks::Owner,
+        session: crate::service::publications::SessionId,
         read_only: bool,
         sequence: u64,
         view: zeo_proto::Tid,
     ) -> Self {
         Self {
             service,
-            owner,
+            session,
             read_only,
             sequence,
             view,

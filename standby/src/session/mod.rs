@@ -33,9 +33,8 @@ pub(crate) use self::status::storage_status_json;
 use self::two_phase::Phase;
 use crate::server::Served;
 use crate::service::Service;
-use crate::service::locks::Owner;
 use crate::service::mailbox::{Event, Mailbox};
-use crate::service::publications::{FellBehind, Publication};
+use crate::service::publications::{FellBehind, Publication, SessionId};
 
 /// Jobs of one session that may be under way; beyond it the connection reads no further requests.
 const JOBS_MAX: usize = 64;
@@ -154,7 +153,7 @@ pub(crate) struct Session {
 /// What a session has once it is registered with a storage.
 struct Registered {
     service: Service,
-    owner: Owner,
+    session: SessionId,
     read_only: bool,
     /// Sequence number of the last publication taken.
     sequence: u64,
@@ -218,7 +217,7 @@ impl Session {
         self.catch_up(out)?;
         match event {
             Event::Published => Ok(()),
-            Event::LocksGranted => self.locks_granted(out),
+            Event::LocksGranted(owner) => self.locks_granted(owner, out),
             Event::CommitFailed(reason) => {
                 self.commit_failed(&reason, out);
                 Ok(())
@@ -337,7 +336,7 @@ impl Registered {
         debug_assert!(publication.sequence == self.sequence + 1 && publication.tid > self.view);
         self.sequence = publication.sequence;
         self.view = publication.tid;
-        if publication.origin == Some(self.owner) {
+        if publication.origin.is_some_and(|origin| origin.session == self.session) {
             self.finished(publication, encoder, out);
         } else {
             encoder.invalidate_transaction(out, publication.tid, &publication.oids);
@@ -351,7 +350,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(registered) = &mut self.registered {
             registered.abandon_transaction();
-            registered.service.leave(registered.owner);
+            registered.service.leave(registered.session);
         }
     }
 }

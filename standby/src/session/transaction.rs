@@ -9,12 +9,14 @@ use replica::{
 use zeo_proto::{ErrorReply, Oid, Serial, Tid, TransactionKey};
 
 use super::blobs::UploadedBlob;
-use crate::service::locks::Claims;
+use crate::service::locks::{Claims, Owner};
 
 /// What a client has asked for between `tpc_begin` and its vote. Nothing is checked before the vote.
 pub(super) struct PendingTransaction {
     /// The client's name for it.
     pub(super) key: TransactionKey,
+    /// Whose locks it takes.
+    pub(super) owner: Owner,
     buffer: Transaction,
     /// What the vote has to look at, in order of arrival.
     checks: Vec<Check>,
@@ -63,8 +65,8 @@ pub(super) struct NeedsDisk;
 
 impl PendingTransaction {
     /// Begins a transaction.
-    pub(super) fn new(key: TransactionKey, buffer: Transaction) -> Self {
-        Self { key, buffer, checks: Vec::new(), written: HashMap::new(), uploads: Vec::new() }
+    pub(super) fn new(key: TransactionKey, owner: Owner, buffer: Transaction) -> Self {
+        Self { key, owner, buffer, checks: Vec::new(), written: HashMap::new(), uploads: Vec::new() }
     }
 
     /// Notes a store.

@@ -12,7 +12,7 @@ use zeo_proto::{Encoder, ErrorReply, Oid, Serial, Tid, TransactionKey, Value};
 
 use super::transaction::{Conflict, NeedsDisk, PendingTransaction, Vote};
 use super::{Call, CloseReason, Completion, Outbox, Registered, Session};
-use crate::service::locks::{Answer as LockAnswer, Claims};
+use crate::service::locks::{Answer as LockAnswer, Claims, Owner};
 use crate::service::publications::Publication;
 
 /// How far a connection's transaction is.
@@ -26,9 +26,15 @@ pub(super) enum Phase {
     /// The vote waits for locks.
     Waiting { transaction: Box<PendingTransaction>, call: Call },
     /// A job works on the vote.
-    Away { key: TransactionKey, ballot: u64, call: Call, locked_since: Option<Instant> },
+    Away { key: TransactionKey, owner: Owner, ballot: u64, call: Call, locked_since: Option<Instant> },
     /// Voted through.
-    Voted { key: TransactionKey, buffer: Box<Transaction>, reservation: Reservation, since: Instant },
+    Voted {
+        key: TransactionKey,
+        owner: Owner,
+        buffer: Box<Transaction>,
+        reservation: Reservation,
+        since: Instant,
+    },
     /// With the committer; the call is `tpc_finish`.
     Finishing { key: TransactionKey, call: Call },
 }
@@ -113,7 +119,8 @@ impl Session {
         if let Some(tid) = beginning.tid {
             buffer.set_tid(tid);
         }
-        let transaction = Box::new(PendingTransaction::new(key, buffer));
+        let transaction =
+            Box::new(PendingTransaction::new(key, registered.service.begin(registered.session), buffer));
         registered.phase = Phase::Collecting { transaction, conflicts_since: None };
         registered.service.stats().active_txns.add_one();
         Ok(())
@@ -161,10 +168,10 @@ impl Session {
     ) -> Result<(), CloseReason> {
         let claims = match claims {
             Ok(claims) => claims,
-            Err(error) => return self.vote_failed(call, error, out),
+            Err(error) => return self.vote_failed(transaction.owner, call, error, out),
         };
         let registered = self.registered();
-        match registered.service.lock(registered.owner, claims) {
+        match registered.service.lock(transaction.owner, claims) {
             LockAnswer::Granted => self.decide(transaction, call, out),
             LockAnswer::Waiting => {
                 registered.phase = Phase::Waiting { transaction, call };
@@ -173,15 +180,14 @@ impl Session {
         }
     }
 
-    pub(super) fn locks_granted(&mut self, out: &mut Outbox) -> Result<(), CloseReason> {
+    pub(super) fn locks_granted(&mut self, owner: Owner, out: &mut Outbox) -> Result<(), CloseReason> {
         let Some(registered) = &mut self.registered else { return Ok(()) };
-        if !registered.service.holds_locks(registered.owner) {
-            return Ok(()); // news of a request that was given up since
-        }
         match std::mem::take(&mut registered.phase) {
-            Phase::Waiting { transaction, call } => self.decide(transaction, call, out),
+            Phase::Waiting { transaction, call } if transaction.owner == owner => {
+                self.decide(transaction, call, out)
+            }
             phase => {
-                registered.phase = phase;
+                registered.phase = phase; // news for a transaction that was given up since
                 Ok(())
             }
         }
@@ -220,7 +226,13 @@ impl Session {
         let registered = self.registered();
         registered.ballots += 1;
         let ballot = registered.ballots;
-        registered.phase = Phase::Away { key: transaction.key.clone(), ballot, call, locked_since };
+        registered.phase = Phase::Away {
+            key: transaction.key.clone(),
+            owner: transaction.owner,
+            ballot,
+            call,
+            locked_since,
+        };
         let storage = registered.service.storage().clone();
         self.start(out, std::time::Duration::ZERO, move || {
             let step = work(&mut transaction, &storage);
@@ -257,9 +269,9 @@ impl Session {
                 if let Some(oid) = transaction.greatest_oid() {
                     registered.service.oids().observe(oid);
                 }
-                let key = transaction.key.clone();
+                let (key, owner) = (transaction.key.clone(), transaction.owner);
                 let buffer = Box::new(transaction.into_buffer());
-                registered.phase = Phase::Voted { key, buffer, reservation, since: Instant::now() };
+                registered.phase = Phase::Voted { key, owner, buffer, reservation, since: Instant::now() };
                 let oids = undone.into_iter().map(oid_value).collect();
                 self.answer(&call, Ok(Value::List(oids)), out)
             }
@@ -268,19 +280,25 @@ impl Session {
                 let conflicts = conflicts.into_iter().map(conflict_value).collect();
                 self.answer(&call, Ok(Value::List(conflicts)), out)
             }
-            Vote::Failed(error) => self.vote_failed(call, error, out),
+            Vote::Failed(error) => self.vote_failed(transaction.owner, call, error, out),
         }
     }
 
     /// The vote ends the transaction.
-    fn vote_failed(&mut self, call: Call, error: ErrorReply, out: &mut Outbox) -> Result<(), CloseReason> {
+    fn vote_failed(
+        &mut self,
+        owner: Owner,
+        call: Call,
+        error: ErrorReply,
+        out: &mut Outbox,
+    ) -> Result<(), CloseReason> {
         let registered = self.registered();
         if matches!(error, ErrorReply::Conflict { .. } | ErrorReply::ReadConflict { .. }) {
             registered.service.stats().conflicts.add_one();
         }
         registered.phase = Phase::Idle;
         registered.service.stats().active_txns.subtract_one();
-        registered.service.unlock(registered.owner);
+        registered.service.unlock(owner);
         self.answer(&call, Err(error), out)
     }
 
@@ -295,9 +313,9 @@ impl Session {
             Err(ErrorReply::ReadOnly) => Err(ErrorReply::ReadOnly),
             Err(_) => Ok(Value::None),
             Ok(()) => match std::mem::take(&mut registered.phase) {
-                Phase::Voted { key, buffer, reservation, .. } => {
+                Phase::Voted { key, owner, buffer, reservation, .. } => {
                     registered.phase = Phase::Finishing { key, call };
-                    registered.service.commit(registered.owner, *buffer, reservation);
+                    registered.service.commit(owner, *buffer, reservation);
                     return Ok(());
                 }
                 phase => {
@@ -383,7 +401,10 @@ impl Registered {
         match std::mem::take(&mut self.phase) {
             Phase::Idle => return,
             Phase::Finishing { .. } => {}
-            _ => self.service.unlock(self.owner),
+            Phase::Collecting { transaction, .. } | Phase::Waiting { transaction, .. } => {
+                self.service.unlock(transaction.owner);
+            }
+            Phase::Away { owner, .. } | Phase::Voted { owner, .. } => self.service.unlock(owner),
         }
         self.service.stats().active_txns.subtract_one();
     }

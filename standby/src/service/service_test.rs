@@ -1,0 +1,74 @@
+use std::future::poll_fn;
+use std::sync::atomic::AtomicU64;
+
+use replica::{NoProgress, OpenOptions};
+
+use super::mailbox::{Inbox, mailbox};
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn service(folder: &tempfile::TempDir) -> Service {
+    let path = folder.path().join("Data.fs");
+    let (storage, _) = Storage::open(&path, &OpenOptions::default(), &NoProgress).expect("a new file");
+    let options = ServiceOptions {
+        name: "1".to_owned(),
+        read_only: false,
+        invalidations: InvalidationPolicy::Log,
+        transaction_timeout: None,
+        load_delay: Duration::ZERO,
+    };
+    Service::new(options, storage).expect("an empty storage")
+}
+
+async fn event(inbox: &mut Inbox) -> Event {
+    let next = poll_fn(|context| inbox.poll_recv(context));
+    tokio::time::timeout(LIMIT, next).await.expect("an event in time").expect("the sender is there")
+}
+
+/// Commits to one object again and again, each time as soon as it sees its last commit published: while the
+/// committer may still be giving back the locks of that one. `holder` is whose turn it is.
+async fn contend(service: Service, rounds: usize, holder: Arc<AtomicU64>) {
+    let (sender, mut inbox) = mailbox();
+    let (session, mut sequence, _) = service.join(sender);
+    for _ in 0..rounds {
+        let owner = service.begin(session);
+        let claims = Claims::objects([Oid::new(1)], []);
+        if service.lock(owner, claims) == Answer::Waiting {
+            while !matches!(event(&mut inbox).await, Event::LocksGranted(granted) if granted == owner) {}
+        }
+        assert_eq!(holder.swap(owner.transaction, Ordering::SeqCst), 0, "the object is locked by another");
+        let mut transaction = service.storage().begin();
+        transaction.store(Oid::new(1), &owner.transaction.to_be_bytes()).expect("stored");
+        let reservation = service.storage().reserve(&transaction).expect("space");
+        tokio::task::yield_now().await;
+        assert_eq!(holder.swap(0, Ordering::SeqCst), owner.transaction, "the lock was lost before the commit");
+        service.commit(owner, transaction, reservation);
+        let mut finished = false;
+        while !finished {
+            for publication in service.publications().after(sequence).expect("kept") {
+                sequence = publication.sequence;
+                finished |= publication.origin == Some(owner);
+            }
+            if !finished {
+                event(&mut inbox).await;
+            }
+        }
+    }
+    service.leave(session);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_transaction_that_follows_at_once_does_not_lose_its_locks_to_the_end_of_the_last_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = service(&folder);
+    let holder = Arc::new(AtomicU64::new(0));
+    let (sessions, rounds) = (6, 150);
+    let contenders = (0..sessions).map(|_| tokio::spawn(contend(service.clone(), rounds, holder.clone())));
+    for contender in contenders.collect::<Vec<_>>() {
+        contender.await.expect("no contender fails");
+    }
+    assert_eq!(service.stats().commits.get(), (sessions * rounds) as u64);
+    assert_eq!(service.lock_status(), (0, None));
+    service.close().expect("closed");
+}

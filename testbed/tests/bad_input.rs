@@ -48,6 +48,7 @@ fn unharmed(
     let before = running.server.resident_bytes()?;
     attack(running.address)?;
     let after = running.server.resident_bytes()?;
+    println!("resident: {} MiB before, {} MiB after", before / MIB, after / MIB);
     others_are_served(running.address, 2 * name + 1)?;
     ensure!(
         after < before + growth,
@@ -408,7 +409,8 @@ fn a_client_that_does_not_read_its_invalidations_holds_nobody_up() -> Result<()>
             let connection = Connection::open(address).await?;
             let oids = (0..5000).map(|place| Oid::new((1 << 24) + place)).collect();
             let mut committer = Committer::new(connection, 1, oids, 100, Tid::ZERO);
-            for _ in 0..100 {
+            for number in 0..100 {
+                println!("commit {number}");
                 let commit = tokio::time::timeout(Duration::from_secs(20), committer.commit());
                 commit.await.context("no commit in 20 s")??;
             }

@@ -73,7 +73,7 @@ fn a_file_that_zodb_has_open_is_refused_and_one_that_is_served_is_refused_to_zod
 #[test]
 fn a_file_that_is_no_filestorage_is_refused_and_left_as_it_is() -> Result<()> {
     let folder = place::scratch("not-ours")?;
-    for content in [&b"%PDF-1.7 and so on"[..], b"FS2", b"FS21 of long ago", &[0; 100], b"\n"] {
+    for content in [&b"%PDF-1.7 and so on"[..], b"FS2", b"FS31 of times to come", &[0; 100], b"\n"] {
         let data = folder.path().join("Data.fs");
         std::fs::write(&data, content)?;
         refuses(&setup(&data)?, &["Data.fs"])?;

@@ -275,11 +275,11 @@ fn closed(case: &str) -> String {
 }
 
 /// What is accepted is accepted by the stock server, and means the same; and what the stock server accepts of these
-/// is accepted. Needs a Python with ZEO, which the variable `STANDBY_TEST_PYTHON` names.
+/// is accepted. Needs a Python with ZEO, which the variable `STANDBY_PYTHON` names.
 #[test]
 fn the_stock_reader_agrees() {
-    let Some(python) = std::env::var_os("STANDBY_TEST_PYTHON") else {
-        eprintln!("skipped: STANDBY_TEST_PYTHON names no Python with ZEO");
+    let Some(python) = std::env::var_os("STANDBY_PYTHON") else {
+        eprintln!("skipped: STANDBY_PYTHON names no Python with ZEO");
         return;
     };
     let directory = tempfile::tempdir().expect("a directory");

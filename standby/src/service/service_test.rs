@@ -42,7 +42,11 @@ async fn contend(service: Service, rounds: usize, holder: Arc<AtomicU64>) {
         transaction.store(Oid::new(1), &owner.transaction.to_be_bytes()).expect("stored");
         let reservation = service.storage().reserve(&transaction).expect("space");
         tokio::task::yield_now().await;
-        assert_eq!(holder.swap(0, Ordering::SeqCst), owner.transaction, "the lock was lost before the commit");
+        assert_eq!(
+            holder.swap(0, Ordering::SeqCst),
+            owner.transaction,
+            "the lock was lost before the commit"
+        );
         service.commit(owner, transaction, reservation);
         let mut finished = false;
         while !finished {

@@ -226,10 +226,6 @@ impl Session {
                 self.jobs_under_way -= 1;
                 self.completed(completion, out)
             }
-            Event::SizeChanged => {
-                self.push_info(out);
-                Ok(())
-            }
             Event::Shutdown => {
                 self.stopping = true;
                 Ok(())

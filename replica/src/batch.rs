@@ -10,7 +10,7 @@ use crate::checksum::Chain;
 use crate::committer::{Job, Publish};
 use crate::format::{RecordHead, TransactionHead};
 use crate::index::{Mark, TransactionEntry};
-use crate::inner::Inner;
+use crate::inner::{Generation, Inner};
 use crate::recent::Mix;
 use crate::transaction::{Body, Entry, Transaction};
 use crate::{CommitError, Committed, Oid, ReadError, ReadMode, StagedBlob, Tid};
@@ -25,6 +25,8 @@ const BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// Builds what is appended to the log, appends it, makes it durable, and publishes it.
 pub(crate) struct Writer {
     storage: Arc<Inner>,
+    /// The log that this batch is appended to.
+    generation: Arc<Generation>,
     publish: Arc<dyn Publish>,
     /// What is to be written, from position `written` of the log on.
     bytes: Vec<u8>,
@@ -59,6 +61,7 @@ struct Resolved {
 impl Writer {
     pub(crate) fn new(storage: Arc<Inner>, publish: Arc<dyn Publish>) -> Self {
         Self {
+            generation: storage.now(),
             storage,
             publish,
             bytes: Vec::new(),
@@ -89,7 +92,8 @@ impl Writer {
             self.fail(batch, &error);
             return;
         }
-        let start = self.storage.mark();
+        self.generation = self.storage.now();
+        let start = self.generation.mark();
         self.clear(start.end);
         let several = batch.len() > 1;
         let mut mark = start;
@@ -136,7 +140,7 @@ impl Writer {
         if self.bytes.capacity() > BUFFER_BYTES_KEPT {
             self.bytes = Vec::new();
         }
-        self.storage.drainer.wait_for_room();
+        self.generation.drainer.wait_for_room();
     }
 
     fn refusal(&self) -> Option<CommitError> {
@@ -229,9 +233,12 @@ impl Writer {
         for entry in entries {
             let previous = match self.latest.get(&entry.oid) {
                 Some(position) => *position,
-                None => {
-                    self.storage.positions.object(entry.oid, ReadMode::MayBlock).map_err(read)?.unwrap_or(0)
-                }
+                None => self
+                    .generation
+                    .positions
+                    .object(entry.oid, ReadMode::MayBlock)
+                    .map_err(read)?
+                    .unwrap_or(0),
             };
             let back = match entry.body {
                 Body::Pointer { data_tid, position } => self.back_pointer(entry.oid, data_tid, position)?,
@@ -246,16 +253,8 @@ impl Writer {
         if let Some(position) = self.by_tid.get(&(oid, data_tid)) {
             return Ok(*position);
         }
-        if position != 0 {
-            let head = self.storage.log.record_head(oid, position, ReadMode::MayBlock);
-            if head.is_ok_and(|head| head.tid == data_tid) {
-                return Ok(position);
-            }
-        }
-        match self.storage.find_record(oid, data_tid).map_err(read)? {
-            Some((position, _)) => Ok(position),
-            None => Err(CommitError::BackPointer { oid, data_tid }),
-        }
+        let found = self.generation.pointed_to(oid, data_tid, position).map_err(read)?;
+        found.ok_or(CommitError::BackPointer { oid, data_tid })
     }
 
     fn build(
@@ -336,7 +335,7 @@ impl Writer {
     fn write_out(&mut self) -> io::Result<()> {
         #[cfg(test)]
         self.meet(Fault::Write)?;
-        self.storage.log.file().write_all_at(&self.bytes, self.written)?;
+        self.generation.log.file().write_all_at(&self.bytes, self.written)?;
         self.written += self.bytes.len() as u64;
         self.bytes.clear();
         Ok(())
@@ -345,7 +344,7 @@ impl Writer {
     fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
         self.meet(Fault::Sync)?;
-        self.storage.log.file().sync_data()
+        self.generation.log.file().sync_data()
     }
 
     /// Fails once where a test wants it, half of a write done.
@@ -357,7 +356,7 @@ impl Writer {
         }
         *fault = None;
         if here == Fault::Write {
-            self.storage.log.file().write_all_at(&self.bytes[..self.bytes.len() / 2], self.written)?;
+            self.generation.log.file().write_all_at(&self.bytes[..self.bytes.len() / 2], self.written)?;
         }
         Err(io::Error::other("as the test wants it"))
     }
@@ -367,7 +366,7 @@ impl Writer {
         self.placed.clear();
         self.bytes.clear();
         self.written = end;
-        if let Err(error) = self.storage.log.file().set_len(end) {
+        if let Err(error) = self.generation.log.file().set_len(end) {
             self.stop_for_good(format!("what was written in part could not be taken back: {error}"));
             tracing::error!(%error, "a failed write could not be taken back; nothing is committed any more");
             return;
@@ -380,15 +379,15 @@ impl Writer {
     /// Lets readers see what is durable now.
     fn make_visible(&mut self, mark: Mark) {
         for record in &self.records {
-            self.storage.positions.commit(record.oid, record.position, record.new);
+            self.generation.positions.commit(record.oid, record.position, record.new);
         }
         for entry in &self.transactions {
-            self.storage.positions.commit_transaction(entry);
+            self.generation.positions.commit_transaction(entry);
         }
-        self.storage.publish(mark);
+        self.generation.publish(mark);
         self.storage.space.advance(mark.end);
         let objects = self.records.iter().map(|record| (record.oid.get(), record.position));
-        self.storage.drainer.push(objects, self.transactions.iter().copied(), mark);
+        self.generation.drainer.push(objects, self.transactions.iter().copied(), mark);
     }
 }
 

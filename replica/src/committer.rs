@@ -114,6 +114,15 @@ impl Committer {
         waiting.jobs.len() == 1
     }
 
+    /// Does something between two commits.
+    pub(crate) fn paused<T>(&self, work: impl FnOnce() -> T) -> T {
+        let writer = self.queue.writer();
+        let done = work();
+        drop(writer);
+        self.queue.rouse();
+        done
+    }
+
     /// Commits what is queued, and stops the thread.
     pub fn stop(&self) {
         self.end(true);

@@ -165,6 +165,14 @@ pub enum ReserveError {
     /// The storage is read-only.
     #[error("the storage is read-only")]
     ReadOnly,
+    /// The transaction points back to a revision that a pack removed since.
+    #[error("a pack has removed the revision {data_tid} of object {oid}")]
+    PackedAway {
+        /// The object.
+        oid: Oid,
+        /// The revision.
+        data_tid: Tid,
+    },
     /// The storage does not commit any more.
     #[error("the storage does not commit any more: {0}")]
     Failed(String),

@@ -18,7 +18,7 @@ impl Storage {
     /// The transactions from `start` to `stop`, both included, of those that are published now. May wait for the
     /// disk, as what it returns may.
     pub fn transactions(&self, start: Option<Tid>, stop: Option<Tid>) -> Result<Transactions, ReadError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let mark = inner.mark();
         let position = match start {
             None => LOG_START,
@@ -30,7 +30,7 @@ impl Storage {
 
     /// The records of a transaction. May wait for the disk.
     pub fn records(&self, of: &TransactionHeader) -> Records {
-        Records::new(Arc::clone(&self.inner().log), of)
+        Records::new(Arc::clone(&self.inner().now().log), of)
     }
 
     /// Transactions for an undo log, newest first: of those that are `wanted`, `limit` after the first `skip`. It ends
@@ -41,7 +41,7 @@ impl Storage {
         limit: usize,
         wanted: &mut dyn FnMut(&TransactionHeader) -> bool,
     ) -> Result<Vec<TransactionHeader>, ReadError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let mut end = inner.mark().end;
         let mut passed = 0;
         let mut found = Vec::new();
@@ -68,7 +68,7 @@ impl Storage {
 
     /// The objects that changed after transaction `tid`, from the log. May wait for the disk.
     pub fn changed_since(&self, tid: Tid, limit_oids: usize) -> Result<Changed, ReadError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let mark = inner.mark();
         if tid >= mark.last_tid {
             return Ok(Changed::Oids { last: mark.last_tid, oids: Vec::new() });
@@ -99,7 +99,7 @@ impl Storage {
 
     /// The last `count` transactions with the objects that they wrote, oldest first. May wait for the disk.
     pub fn recent_transactions(&self, count: usize) -> Result<Vec<(Tid, Vec<Oid>)>, ReadError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let end = inner.mark().end;
         let mut start = end;
         for _ in 0..count {

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use crate::committer::Committer;
 use crate::drainer::Drainer;
@@ -9,25 +9,32 @@ use crate::lock::LogLock;
 use crate::log::LogFile;
 use crate::positions::Positions;
 use crate::space::Space;
-use crate::{BlobStore, CloseError, Oid, Tid};
+use crate::{BlobStore, CloseError, Tid};
 
 /// What all handles of a storage share.
 pub(crate) struct Inner {
     pub(crate) path: PathBuf,
     pub(crate) read_only: bool,
-    pub(crate) log: Arc<LogFile>,
     pub(crate) blobs: Option<BlobStore>,
-    pub(crate) positions: Arc<Positions>,
     pub(crate) space: Arc<Space>,
-    pub(crate) drainer: Drainer,
     pub(crate) committer: Mutex<Option<Committer>>,
-    published: Published,
+    pub(crate) packing: AtomicBool,
+    current: RwLock<Arc<Generation>>,
     lock: Mutex<Option<LogLock>>,
     closed: AtomicBool,
     /// Why nothing is committed any more.
     pub(crate) failed: OnceLock<String>,
     #[cfg(test)]
     pub(crate) fault: Mutex<Option<crate::batch::Fault>>,
+}
+
+/// A log and everything that goes with its positions. A pack replaces it as a whole; whoever reads stays with the one
+/// that it began with.
+pub(crate) struct Generation {
+    pub(crate) log: Arc<LogFile>,
+    pub(crate) positions: Arc<Positions>,
+    pub(crate) drainer: Drainer,
+    published: Published,
 }
 
 /// What readers see of the log.
@@ -37,38 +44,13 @@ struct Published {
     mark: Mutex<Mark>,
 }
 
-impl Inner {
-    pub(crate) fn new(
-        path: PathBuf,
-        read_only: bool,
-        log: Arc<LogFile>,
-        blobs: Option<BlobStore>,
-        positions: Arc<Positions>,
-        mark: Mark,
-        lock: Option<LogLock>,
-    ) -> Self {
+impl Generation {
+    pub(crate) fn new(log: Arc<LogFile>, positions: Arc<Positions>, mark: Mark) -> Self {
         Self {
-            path,
-            read_only,
-            space: Arc::new(Space::new(Arc::clone(&log), mark.end)),
             drainer: Drainer::start(Arc::clone(&log), Arc::clone(&positions), mark),
             log,
-            blobs,
             positions,
-            committer: Mutex::new(None),
             published: Published { last_tid: AtomicU64::new(mark.last_tid.get()), mark: Mutex::new(mark) },
-            lock: Mutex::new(lock),
-            closed: AtomicBool::new(false),
-            failed: OnceLock::new(),
-            #[cfg(test)]
-            fault: Mutex::new(None),
-        }
-    }
-
-    pub(crate) fn directory(&self) -> &Path {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
         }
     }
 
@@ -90,8 +72,60 @@ impl Inner {
         self.published.last_tid.store(mark.last_tid.get(), Ordering::Release);
     }
 
-    pub(crate) fn max_oid(&self) -> Oid {
-        self.positions.max_oid()
+    fn published_mark(&self) -> MutexGuard<'_, Mark> {
+        self.published.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(
+        path: PathBuf,
+        read_only: bool,
+        blobs: Option<BlobStore>,
+        generation: Generation,
+        lock: Option<LogLock>,
+    ) -> Self {
+        Self {
+            path,
+            read_only,
+            blobs,
+            space: Arc::new(Space::new(Arc::clone(&generation.log), generation.mark().end)),
+            committer: Mutex::new(None),
+            packing: AtomicBool::new(false),
+            current: RwLock::new(Arc::new(generation)),
+            lock: Mutex::new(lock),
+            closed: AtomicBool::new(false),
+            failed: OnceLock::new(),
+            #[cfg(test)]
+            fault: Mutex::new(None),
+        }
+    }
+
+    /// The log as it is now. What was read of one generation's positions says nothing about another's log.
+    pub(crate) fn now(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets everyone who begins to read from now on see another generation. Returns the one before.
+    pub(crate) fn replace(&self, generation: Generation) -> Arc<Generation> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, Arc::new(generation))
+    }
+
+    /// Does something while the committer stands still.
+    pub(crate) fn while_nobody_commits<T>(&self, work: impl FnOnce() -> T) -> T {
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match committer {
+            Some(committer) => committer.paused(work),
+            None => work(),
+        }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
     }
 
     /// Ends the threads and lets go of the files. With `checkpoint`, completes the index first; without, leaves
@@ -104,13 +138,14 @@ impl Inner {
         if let Some(committer) = committer {
             committer.end(checkpoint);
         }
+        let now = self.now();
         let indexed = if checkpoint {
-            self.drainer.checkpoint_and_stop()
+            now.drainer.checkpoint_and_stop()
         } else {
-            self.drainer.abandon();
+            now.drainer.abandon();
             Ok(())
         };
-        self.positions.index.close();
+        now.positions.index.close();
         let given_back = if self.read_only { Ok(()) } else { self.space.give_back() };
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         indexed?;
@@ -119,9 +154,5 @@ impl Inner {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
-    }
-
-    fn published_mark(&self) -> MutexGuard<'_, Mark> {
-        self.published.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

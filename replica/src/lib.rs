@@ -13,6 +13,7 @@
 //! | `index`, `recent`, `positions`, `drainer` | where things are: on disk, in memory, both, and from one to the other |
 //! | `revisions`, `history`, `undo` | reading objects; reading transactions; undoing them |
 //! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
+//! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
 //! | `verify` | checking all of it |
 
 mod batch;
@@ -29,8 +30,10 @@ mod lock;
 mod log;
 mod open;
 mod options;
+mod pack;
 mod positions;
 mod recent;
+mod references;
 mod revisions;
 mod scan;
 mod space;
@@ -50,6 +53,7 @@ pub use error::{
 };
 pub use history::{Records, Transactions};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
+pub use pack::{PackError, PackOptions, PackReport};
 pub use space::Reservation;
 pub use storage::Storage;
 pub use transaction::Transaction;

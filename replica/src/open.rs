@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::drainer::keep_latest;
 use crate::format::{LOG_START, MAGIC, OLD_MAGIC};
 use crate::index::{Index, Mark, TransactionEntry};
-use crate::inner::Inner;
+use crate::inner::{Generation, Inner};
 use crate::lock::LogLock;
 use crate::log::LogFile;
+use crate::pack::{PackFiles, finish_removal};
 use crate::positions::Positions;
 use crate::scan::{Bad, Scanned, Scanner};
 use crate::{
@@ -31,6 +32,9 @@ pub(crate) fn open(
     progress: &dyn Progress,
 ) -> Result<(Inner, OpenReport), OpenError> {
     let lock = take_lock(path, options)?;
+    if lock.is_some() && !options.read_only {
+        PackFiles::of(path).remove_leftovers().map_err(failed("removing what a pack left beside", path))?;
+    }
     let (file, created) = open_log(path, options)?;
     let size = file.metadata().map_err(failed("looking at", path))?.len();
     check_magic(&file, path, size)?;
@@ -70,7 +74,12 @@ pub(crate) fn open(
     };
     let positions = Arc::new(Positions::new(index, &mark, options.recent_entries));
     let blobs = open_blobs(options, lock.is_some(), &positions)?;
-    let inner = Inner::new(path.to_owned(), options.read_only, log, blobs, positions, mark, lock);
+    let generation = Generation::new(log, positions, mark);
+    if let (Some(_), Some(store), false) = (&lock, &blobs, options.read_only) {
+        let has = |oid, tid| Ok(generation.find_record(oid, tid)?.is_some());
+        finish_removal(store, &index_path(path), &has).map_err(index_error(path))?;
+    }
+    let inner = Inner::new(path.to_owned(), options.read_only, blobs, generation, lock);
     Ok((inner, report))
 }
 
@@ -263,18 +272,24 @@ fn random(low: u64, high: u64) -> u64 {
     low + number % (high - low).saturating_add(1)
 }
 
+/// An empty index for a log that is being packed.
+pub(crate) fn pack_index(path: &Path) -> Result<Index, crate::IndexError> {
+    Index::open(path, OpenOptions::default().index_cache_bytes)
+}
+
 /// Brings an index up to the end of the log.
-struct CatchUp<'a> {
-    path: &'a Path,
-    log: &'a Arc<LogFile>,
-    index: &'a Index,
-    progress: &'a dyn Progress,
-    size: u64,
+pub(crate) struct CatchUp<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) log: &'a Arc<LogFile>,
+    pub(crate) index: &'a Index,
+    pub(crate) progress: &'a dyn Progress,
+    /// Where the log ends.
+    pub(crate) size: u64,
 }
 
 impl CatchUp<'_> {
     /// Reads from `mark` on. Returns how far that went, and what is wrong there.
-    fn run(&mut self, covered: Mark) -> Result<(Mark, Option<Bad>), OpenError> {
+    pub(crate) fn run(&mut self, covered: Mark) -> Result<(Mark, Option<Bad>), OpenError> {
         let mut scanner = Scanner::new(Arc::clone(self.log), self.size);
         let mut mark = covered;
         let mut objects: Vec<(u64, u64)> = Vec::new();

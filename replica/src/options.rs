@@ -37,6 +37,11 @@ pub trait Progress: Send + Sync {
         let _ = (done_bytes, total_bytes);
     }
 
+    /// So many bytes of the log have been packed, of so many; once for planning, once for copying.
+    fn packing(&self, done_bytes: u64, total_bytes: u64) {
+        let _ = (done_bytes, total_bytes);
+    }
+
     /// Something that an operator should know: an index that was rebuilt, a torn end that was cut off.
     fn note(&self, message: &str) {
         let _ = message;

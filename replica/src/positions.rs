@@ -36,6 +36,11 @@ impl Positions {
         Oid::new(self.max_oid.load(Ordering::Acquire))
     }
 
+    /// Oids up to this one have been in use, whether or not the log still has them.
+    pub(crate) fn raise_max_oid(&self, oid: Oid) {
+        self.max_oid.fetch_max(oid.get(), Ordering::Release);
+    }
+
     /// The position of an object's current record; `None` for one that was never stored.
     pub(crate) fn object(&self, oid: Oid, mode: ReadMode) -> Result<Option<u64>, ReadError> {
         if oid > self.max_oid() {

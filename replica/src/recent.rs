@@ -52,6 +52,11 @@ impl Recent {
         Self { shards, entries_max: entries_max.div_ceil(SHARDS) }
     }
 
+    /// How many clean positions there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries_max * SHARDS
+    }
+
     pub(crate) fn find(&self, oid: Oid) -> Found {
         let shard = self.shard(oid);
         match shard.positions.get(&oid.get()) {

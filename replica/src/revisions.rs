@@ -1,5 +1,5 @@
 use crate::format::{RecordHead, number};
-use crate::inner::Inner;
+use crate::inner::Generation;
 use crate::log::check_earlier;
 use crate::scan::Scanner;
 use crate::{Current, HistoryEntry, NextRecord, Oid, ReadError, ReadMode, Revision, Storage, Tid};
@@ -18,7 +18,7 @@ impl Storage {
         mode: ReadMode,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<Revision>, ReadError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let last = inner.last_tid();
         let mut position = inner.positions.object(oid, mode)?.ok_or(ReadError::NotFound(oid))?;
         let mut seen = false;
@@ -47,7 +47,7 @@ impl Storage {
     /// Exactly this revision of the object, its data into `buffer`. May wait for the disk.
     pub fn load_serial(&self, oid: Oid, serial: Tid, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
         let mode = ReadMode::MayBlock;
-        let inner = self.inner();
+        let inner = self.inner().now();
         let last = inner.last_tid();
         let mut position = inner.positions.object(oid, mode)?.ok_or(ReadError::NotFound(oid))?;
         loop {
@@ -66,7 +66,7 @@ impl Storage {
 
     /// The object's current revision without its data. `None`: it was never stored.
     pub fn current(&self, oid: Oid, mode: ReadMode) -> Result<Option<Current>, ReadError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let last = inner.last_tid();
         let Some(mut position) = inner.positions.object(oid, mode)? else { return Ok(None) };
         loop {
@@ -85,7 +85,7 @@ impl Storage {
     /// The object's last `size` revisions, newest first, deletions included. May wait for the disk.
     pub fn history(&self, oid: Oid, size: usize) -> Result<Vec<HistoryEntry>, ReadError> {
         let mode = ReadMode::MayBlock;
-        let inner = self.inner();
+        let inner = self.inner().now();
         let last = inner.last_tid();
         let mut position = inner.positions.object(oid, mode)?.ok_or(ReadError::NotFound(oid))?;
         let mut history = Vec::new();
@@ -129,7 +129,7 @@ impl Storage {
 
     fn next_alive(&self, from: Option<Oid>) -> Result<Option<Oid>, ReadError> {
         let mut from = from.unwrap_or(Oid::ROOT);
-        while let Some(oid) = self.inner().positions.object_from(from)? {
+        while let Some(oid) = self.inner().now().positions.object_from(from)? {
             if self.current(oid, ReadMode::MayBlock)?.is_some_and(|current| !current.deleted) {
                 return Ok(Some(oid));
             }
@@ -145,7 +145,7 @@ impl Storage {
     /// so that [`Transaction::store_as`](crate::Transaction::store_as) can be used: the record is there, and what
     /// it holds or points to is that. Otherwise the data are to be stored. May wait for the disk.
     pub fn resolve_back_pointer(&self, oid: Oid, data_tid: Tid, data: &[u8]) -> Result<bool, ReadError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let Some((position, head)) = inner.find_record(oid, data_tid)? else { return Ok(false) };
         if head.data_length != 0 && head.data_length != data.len() as u64 {
             return Ok(false);
@@ -156,7 +156,7 @@ impl Storage {
     }
 }
 
-impl Inner {
+impl Generation {
     /// Makes `buffer`, which holds the beginning of the record's data or its back pointer, hold its data.
     fn data_of(
         &self,
@@ -176,6 +176,17 @@ impl Inner {
         } else {
             Err(ReadError::NotFound(head.oid))
         }
+    }
+
+    /// Where the object's record in transaction `data_tid` lies, which was at `hint` when it was looked for (0: it was not
+    /// found; the log may have been packed since).
+    pub(crate) fn pointed_to(&self, oid: Oid, data_tid: Tid, hint: u64) -> Result<Option<u64>, ReadError> {
+        if hint != 0
+            && self.log.record_head(oid, hint, ReadMode::MayBlock).is_ok_and(|head| head.tid == data_tid)
+        {
+            return Ok(Some(hint));
+        }
+        Ok(self.find_record(oid, data_tid)?.map(|(position, _)| position))
     }
 
     /// The object's record in transaction `tid`, the last one where it has several, and where it lies.

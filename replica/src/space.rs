@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,11 +13,13 @@ const STEP: u64 = 16 << 20;
 /// The disk space behind the end of the log: what voted transactions need is really taken from the filesystem
 /// (without changing the file's length), so that a full disk shows at the vote and never at the finish.
 pub(crate) struct Space {
-    log: Arc<LogFile>,
     state: Mutex<State>,
 }
 
 struct State {
+    log: Arc<LogFile>,
+    /// How many of the reservations are of transactions that point back into the log.
+    pinned: usize,
     /// The end of the log.
     end: u64,
     /// What is reserved behind it.
@@ -31,23 +32,25 @@ struct State {
 
 impl Space {
     pub(crate) fn new(log: Arc<LogFile>, end: u64) -> Self {
-        let state = State { end, reserved: 0, allocated: end, unsupported: false };
-        Self { log, state: Mutex::new(state) }
+        let state = State { log, pinned: 0, end, reserved: 0, allocated: end, unsupported: false };
+        Self { state: Mutex::new(state) }
     }
 
     /// Reserves `bytes` until the reservation is dropped.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, ReserveError> {
+    /// With `pinned`, no pack may remove anything from the log until then.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64, pinned: bool) -> Result<Reservation, ReserveError> {
         let mut state = self.state();
         let reserved = state.reserved.saturating_add(bytes);
         let needed = state.end.saturating_add(reserved);
-        state.allocate(self.log.file(), needed).map_err(|error| match error {
+        state.allocate(needed).map_err(|error| match error {
             Errno::NOSPC | Errno::DQUOT | Errno::FBIG => {
                 ReserveError::NoSpace { bytes, source: error.into() }
             }
             other => ReserveError::Io(other.into()),
         })?;
         state.reserved = reserved;
-        Ok(Reservation { space: Arc::clone(self), bytes })
+        state.pinned += usize::from(pinned);
+        Ok(Reservation { space: Arc::clone(self), bytes, pinned })
     }
 
     /// The log has grown to `end`.
@@ -63,15 +66,36 @@ impl Space {
         let mut state = self.state();
         state.allocated = state.end;
         let needed = state.end + state.reserved;
-        Ok(state.allocate(self.log.file(), needed)?)
+        Ok(state.allocate(needed)?)
+    }
+
+    /// Whether a voted transaction points back into the log.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.state().pinned > 0
+    }
+
+    /// Another file takes the log's place, `end` bytes long: what is reserved is reserved behind that.
+    pub(crate) fn move_to(&self, log: Arc<LogFile>, end: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let mut moved = State {
+            log,
+            end,
+            allocated: end,
+            pinned: state.pinned,
+            reserved: state.reserved,
+            unsupported: false,
+        };
+        let needed = moved.end + moved.reserved;
+        moved.allocate(needed)?;
+        *state = moved;
+        Ok(())
     }
 
     /// Gives back what was taken in advance.
     pub(crate) fn give_back(&self) -> io::Result<()> {
         let mut state = self.state();
-        let file = self.log.file();
-        if state.allocated > state.end && file.metadata()?.len() == state.end {
-            file.set_len(state.end)?;
+        if state.allocated > state.end && state.log.file().metadata()?.len() == state.end {
+            state.log.file().set_len(state.end)?;
             state.allocated = state.end;
         }
         Ok(())
@@ -83,7 +107,8 @@ impl Space {
 }
 
 impl State {
-    fn allocate(&mut self, file: &File, needed: u64) -> rustix::io::Result<()> {
+    fn allocate(&mut self, needed: u64) -> rustix::io::Result<()> {
+        let file = self.log.file();
         if needed <= self.allocated {
             return Ok(());
         }
@@ -115,6 +140,7 @@ impl State {
 pub struct Reservation {
     space: Arc<Space>,
     bytes: u64,
+    pinned: bool,
 }
 
 impl Reservation {
@@ -126,6 +152,8 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.space.state().reserved -= self.bytes;
+        let mut state = self.space.state();
+        state.reserved -= self.bytes;
+        state.pinned -= usize::from(self.pinned);
     }
 }

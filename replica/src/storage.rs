@@ -55,27 +55,27 @@ impl Storage {
 
     /// The last published transaction; [`Tid::ZERO`] when there is none.
     pub fn last_tid(&self) -> Tid {
-        self.inner().last_tid()
+        self.inner().now().last_tid()
     }
 
     /// The running checksum at the last published transaction.
     pub fn checksum(&self) -> Checksum {
-        self.inner().mark().checksum
+        self.inner().now().mark().checksum
     }
 
     /// How many different oids have ever been stored, deleted ones included (as FileStorage's `len`).
     pub fn object_count(&self) -> u64 {
-        self.inner().mark().objects
+        self.inner().now().mark().objects
     }
 
     /// Length of the log up to the end of the last published transaction.
     pub fn size_bytes(&self) -> u64 {
-        self.inner().mark().end
+        self.inner().now().mark().end
     }
 
     /// The greatest oid that has ever been stored; the root's when there is none.
     pub fn max_oid(&self) -> Oid {
-        self.inner().max_oid()
+        self.inner().now().positions.max_oid()
     }
 
     /// A transaction without anything in it.
@@ -96,13 +96,16 @@ impl Storage {
         if let Some(reason) = inner.failed.get() {
             return Err(ReserveError::Failed(reason.clone()));
         }
+        let reservation = inner.space.reserve(transaction.len_bytes(), transaction.points_back())?;
+        let now = inner.now();
+        transaction.check_pointers(&now)?;
         for oid in transaction.oids() {
             // What goes wrong here will go wrong, and be reported, when it is committed.
-            if inner.positions.object(oid, crate::ReadMode::MayBlock).is_err() {
+            if now.positions.object(oid, crate::ReadMode::MayBlock).is_err() {
                 break;
             }
         }
-        inner.space.reserve(transaction.len_bytes())
+        Ok(reservation)
     }
 
     /// Starts the thread that commits.

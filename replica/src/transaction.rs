@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::format::{BACK_POINTER, RECORD_HEADER, REDUNDANT_LENGTH, TRANSACTION_HEADER};
-use crate::inner::Inner;
+use crate::inner::{Generation, Inner};
 use crate::recent::Mix;
-use crate::{Oid, ReadMode, StagedBlob, Tid, TransactionError};
+use crate::{Oid, ReadMode, ReserveError, StagedBlob, Tid, TransactionError};
 
 /// Record data beyond this go to a temporary file.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
@@ -146,7 +146,7 @@ impl Transaction {
     /// before this one; if it is not there when this one is committed, this one fails. See
     /// [`Storage::resolve_back_pointer`](crate::Storage::resolve_back_pointer).
     pub fn store_as(&mut self, oid: Oid, data_tid: Tid) -> Result<(), TransactionError> {
-        let found = self.storage.find_record(oid, data_tid).map_err(Box::new)?;
+        let found = self.storage.now().find_record(oid, data_tid).map_err(Box::new)?;
         let position = found.map_or(0, |(position, _)| position);
         self.put(oid, Body::Pointer { data_tid, position });
         Ok(())
@@ -165,13 +165,12 @@ impl Transaction {
             Some(Body::Data { offset, length }) => {
                 self.content.read(offset, length).map(Some).map_err(TransactionError::Spill)
             }
-            Some(Body::Pointer { position, .. }) => {
+            Some(Body::Pointer { data_tid, position }) => {
                 let mut data = Vec::new();
-                let found = self
-                    .storage
-                    .log
-                    .data_at(oid, position, ReadMode::MayBlock, &mut data)
-                    .map_err(Box::new)?;
+                let now = self.storage.now();
+                let position = now.pointed_to(oid, data_tid, position).map_err(Box::new)?.unwrap_or(0);
+                let found =
+                    now.log.data_at(oid, position, ReadMode::MayBlock, &mut data).map_err(Box::new)?;
                 Ok(found.then_some(Cow::Owned(data)))
             }
         }
@@ -189,6 +188,24 @@ impl Transaction {
             Some(Body::Pointer { data_tid, .. }) => Some(data_tid),
             _ => None,
         }
+    }
+
+    /// Whether something in it points back to what is in the log.
+    pub(crate) fn points_back(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.body, Body::Pointer { .. }))
+    }
+
+    /// What it points back to must still be there: a pack may have removed it since it was looked for.
+    pub(crate) fn check_pointers(&self, now: &Generation) -> Result<(), ReserveError> {
+        for entry in &self.entries {
+            if let Body::Pointer { data_tid, position } = entry.body {
+                let oid = entry.oid;
+                let found = now.pointed_to(oid, data_tid, position);
+                let found = found.map_err(|error| ReserveError::Io(io::Error::other(error)))?;
+                found.ok_or(ReserveError::PackedAway { oid, data_tid })?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn take_blobs(&mut self) -> Vec<(Oid, StagedBlob)> {

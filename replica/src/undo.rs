@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::format::number;
-use crate::inner::Inner;
+use crate::inner::Generation;
 use crate::scan::{ScannedRecord, Scanner};
 use crate::transaction::Body;
 use crate::{Oid, ReadError, ReadMode, Storage, Tid, Transaction, UndoError};
@@ -33,7 +33,7 @@ impl Storage {
     ///
     /// The caller sees to it that nobody commits these objects from before this until `transaction` is committed.
     pub fn undo(&self, tid: Tid, transaction: &mut Transaction) -> Result<Vec<Oid>, UndoError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let mut bodies: Vec<(Oid, Body)> = Vec::new();
         let mut places = HashMap::new();
         let mut conflicts: Vec<(Oid, String)> = Vec::new();
@@ -62,7 +62,7 @@ impl Storage {
 
     /// The records of a transaction that can be undone as far as that depends on the transaction alone.
     fn undoable_records(&self, tid: Tid) -> Result<Vec<ScannedRecord>, UndoError> {
-        let inner = self.inner();
+        let inner = self.inner().now();
         let mark = inner.mark();
         let entry = inner.positions.transaction(tid)?.filter(|entry| entry.tid <= mark.last_tid);
         let entry = entry.ok_or(UndoError::InvalidTransaction)?;
@@ -89,7 +89,7 @@ struct State {
     data: Option<Vec<u8>>,
 }
 
-impl Inner {
+impl Generation {
     /// What to write to undo a record, or why that is not possible.
     fn undone(
         &self,
@@ -137,7 +137,9 @@ impl Inner {
                 let data = transaction.data(oid).map_err(|error| std::io::Error::other(error.to_string()))?;
                 State { record: 0, data: Some(data.unwrap_or_default().into_owned()) }
             }
-            Body::Pointer { position, .. } => State { record: position, data: None },
+            Body::Pointer { data_tid, position } => {
+                State { record: self.pointed_to(oid, data_tid, position)?.unwrap_or(0), data: None }
+            }
             Body::Nothing => State { record: 0, data: None },
         })
     }

@@ -13,6 +13,7 @@
 pub mod cli;
 mod connection;
 mod listener;
+mod progress;
 mod serve;
 mod server;
 mod service;

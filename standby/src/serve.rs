@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use replica::{OpenOptions, OpenReport, Progress, Storage};
+use replica::{OpenOptions, OpenReport, PackOptions, Storage};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::cli::storage_spec::StorageSpec;
 use crate::listener::{ListenAddress, Listener};
+use crate::progress::LoggedProgress;
 use crate::server::{ConnectionLimits, Served};
 use crate::service::invalidations::InvalidationPolicy;
 use crate::service::{Service, ServiceOptions};
@@ -127,6 +128,7 @@ fn open_storage(options: &ServeOptions, spec: &StorageSpec) -> Result<Service> {
         read_only: options.read_only || spec.read_only,
         invalidations: options.invalidations,
         transaction_timeout: options.transaction_timeout,
+        pack: PackOptions { gc: spec.pack_gc, keep_old: spec.pack_keep_old },
         load_delay: options.load_delay,
     };
     Service::new(service, storage).with_context(|| format!("cannot read {}", path.display()))
@@ -161,31 +163,4 @@ fn close_storages(served: &Served) -> Result<()> {
         service.close().with_context(|| format!("closing storage {:?}", service.options().name))?;
     }
     Ok(())
-}
-
-/// Tells of long work in the log, at most once a second.
-struct LoggedProgress {
-    storage: String,
-    last: std::sync::Mutex<std::time::Instant>,
-}
-
-impl LoggedProgress {
-    fn new(storage: &str) -> Self {
-        Self { storage: storage.to_owned(), last: std::time::Instant::now().into() }
-    }
-}
-
-impl Progress for LoggedProgress {
-    fn indexing(&self, done_bytes: u64, total_bytes: u64) {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last.elapsed() >= Duration::from_secs(1) {
-            *last = std::time::Instant::now();
-            let percent = done_bytes * 100 / total_bytes.max(1);
-            info!(storage = %self.storage, done_bytes, total_bytes, percent, "indexing");
-        }
-    }
-
-    fn note(&self, message: &str) {
-        info!(storage = %self.storage, "{message}");
-    }
 }

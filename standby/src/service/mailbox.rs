@@ -19,6 +19,8 @@ pub(crate) enum Event {
     CommitFailed(String),
     /// Work that was taken off the connection's task is done.
     Completed(Completion),
+    /// The storage's size changed without a transaction (a pack).
+    SizeChanged,
     /// The server stops.
     Shutdown,
 }

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use replica::{CommitError, Committed, Committer, Publish, Reservation, Storage, Transaction};
+use replica::{
+    CommitError, Committed, Committer, PackError, PackOptions, PackReport, Publish, Reservation, Storage,
+    Transaction,
+};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{error, warn};
 use zeo_proto::{Oid, Tid};
@@ -23,6 +26,7 @@ use self::mailbox::{Event, Mailbox};
 use self::oids::OidAllocator;
 use self::publications::{Publications, SessionId};
 use self::stats::Stats;
+use crate::progress::LoggedProgress;
 
 /// How one storage is served.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct ServiceOptions {
     pub invalidations: InvalidationPolicy,
     /// From getting the locks to giving them back; then the client's connection is closed. `None`: no limit.
     pub transaction_timeout: Option<Duration>,
+    /// How packs are done.
+    pub pack: PackOptions,
     /// Waits this long before each load's reply (for race tests).
     pub load_delay: Duration,
 }
@@ -183,6 +189,14 @@ impl Service {
     /// whole cache. May read the log: call it where blocking is allowed.
     pub fn invalidations(&self, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, replica::ReadError> {
         self.0.options.invalidations.answer(&self.0.storage, self.publications(), tid, view)
+    }
+
+    /// Packs the storage up to a transaction, and tells every client the new size. Takes long.
+    pub fn pack(&self, until: Tid) -> Result<PackReport, PackError> {
+        let report =
+            self.0.storage.pack(until, self.0.options.pack, &LoggedProgress::new(&self.0.options.name))?;
+        self.publications().notify_all(|| Event::SizeChanged);
+        Ok(report)
     }
 
     /// Commits what is queued, writes the index down and lets go of the files.

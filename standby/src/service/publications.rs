@@ -145,6 +145,13 @@ impl Publications {
         }
     }
 
+    /// Hands an event to every session.
+    pub(crate) fn notify_all(&self, event: impl Fn() -> super::mailbox::Event) {
+        for mailbox in self.lock().subscribers.values() {
+            mailbox.send(event());
+        }
+    }
+
     /// The publications after a sequence number, oldest first.
     pub fn after(&self, sequence: u64) -> Result<Vec<Arc<Publication>>, FellBehind> {
         let newest = self.newest.load(Ordering::Acquire);

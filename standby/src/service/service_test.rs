@@ -16,6 +16,7 @@ fn service(folder: &tempfile::TempDir) -> Service {
         read_only: false,
         invalidations: InvalidationPolicy::Log,
         transaction_timeout: None,
+        pack: PackOptions::default(),
         load_delay: Duration::ZERO,
     };
     Service::new(options, storage).expect("an empty storage")

@@ -139,7 +139,7 @@ impl Session {
                 self.iterator_gc(&iids);
                 Ok(Value::None)
             }
-            Request::Pack { .. } => Err(unsupported("pack")),
+            Request::Pack { time, wait } => return self.pack(time, wait, call, out),
             Request::StoreBlobStart => self.store_blob_start().map(none),
             Request::StoreBlobChunk { chunk } => self.store_blob_chunk(&chunk, out).map(none),
             Request::StoreBlobEnd { oid, serial, data, id } => {
@@ -228,10 +228,6 @@ fn get_tid(service: &Service, oid: zeo_proto::Oid) -> Result<Value<'static>, Err
         Ok(_) => Err(ErrorReply::PosKey(oid)),
         Err(error) => Err(super::errors::read_error(error)),
     }
-}
-
-fn unsupported(what: &str) -> ErrorReply {
-    super::errors::storage_error(format!("{what}: not supported by this server"))
 }
 
 /// A call whose result is Python's `None`.

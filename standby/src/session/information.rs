@@ -4,6 +4,7 @@ use replica::HistoryEntry;
 use tracing::warn;
 use zeo_proto::{Encoder, ErrorReply, Limits, Oid, Value, pickle};
 
+use super::{Outbox, Session};
 use crate::service::Service;
 
 const STORAGE_INTERFACES: [(&str, &str); 7] = [
@@ -41,6 +42,14 @@ pub(super) fn storage_info(service: &Service) -> Value<'static> {
 pub(super) fn push_sizes(encoder: &Encoder, out: &mut Vec<u8>, object_count: u64, size_bytes: u64) {
     encoder
         .info(out, &[("length", Value::Int(object_count as i64)), ("size", Value::Int(size_bytes as i64))]);
+}
+
+impl Session {
+    pub(super) fn push_info(&mut self, out: &mut Outbox) {
+        let Some(registered) = &self.registered else { return };
+        let storage = registered.service.storage();
+        push_sizes(&self.encoder, &mut out.bytes, storage.object_count(), storage.size_bytes());
+    }
 }
 
 /// The answer to `history`: the newest revisions of an object, newest first.

@@ -16,6 +16,7 @@ mod errors;
 mod information;
 mod iteration;
 mod loads;
+mod pack;
 mod status;
 mod transaction;
 mod two_phase;
@@ -94,6 +95,8 @@ pub(crate) enum Completion {
     Upload(Box<blobs::Uploaded>),
     /// Some of a download is read.
     Download(blobs::Downloaded),
+    /// Work whose end nobody is told.
+    Nothing,
     /// Anything that has just an answer.
     Answer(Answer),
 }
@@ -105,6 +108,7 @@ impl std::fmt::Debug for Completion {
             Self::Vote(_) => "Completion::Vote",
             Self::Upload(_) => "Completion::Upload",
             Self::Download(_) => "Completion::Download",
+            Self::Nothing => "Completion::Nothing",
             Self::Answer(_) => "Completion::Answer",
         })
     }
@@ -226,6 +230,10 @@ impl Session {
                 self.jobs_under_way -= 1;
                 self.completed(completion, out)
             }
+            Event::SizeChanged => {
+                self.push_info(out);
+                Ok(())
+            }
             Event::Shutdown => {
                 self.stopping = true;
                 Ok(())
@@ -270,6 +278,7 @@ impl Session {
                 Ok(())
             }
             Completion::Download(downloaded) => self.downloaded(downloaded, out),
+            Completion::Nothing => Ok(()),
             Completion::Answer(answer) => {
                 if let Some(registered) = &mut self.registered {
                     registered.deferred.push(answer);

@@ -6,10 +6,10 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | one line | [`line`](mod@line), [`substitution`] |
-//! | sections and keys, with the files that are included | [`parser`], [`section`] |
-//! | what each section means | [`conf`]: [`zeo`], [`ssl`], [`storage`], [`event_log`], [`runner`] |
-//! | single keys and values | [`keys`], [`values`] |
+//! | one line | `line`(mod@line), `substitution` |
+//! | sections and keys, with the files that are included | `parser`, `section` |
+//! | what each section means | `conf`: `zeo`, `ssl`, `storage`, `event_log`, `runner` |
+//! | single keys and values | `keys`, `values` |
 //!
 //! All steps are pure: files, environment variables and directories are asked for through [`Surroundings`].
 

@@ -2,9 +2,11 @@
 
 mod log_file;
 pub mod logging;
+pub mod pack;
 mod pid_file;
 pub mod serve;
 pub mod storage_spec;
+pub mod terminal;
 pub mod verify;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +32,8 @@ pub enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Check a Data.fs: every length, pointer and checksum
     Verify(verify::VerifyArgs),
+    /// Remove old revisions and unreachable objects from a Data.fs that no server has open
+    Pack(pack::PackArgs),
 }
 
 impl Cli {
@@ -42,6 +46,10 @@ impl Cli {
                 plan.run()
             }
             Command::Verify(args) => {
+                self.log.start(None)?;
+                args.run()
+            }
+            Command::Pack(args) => {
                 self.log.start(None)?;
                 args.run()
             }

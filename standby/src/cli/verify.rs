@@ -1,11 +1,11 @@
 //! `standby verify`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use replica::Progress;
+
+use super::terminal::TerminalProgress;
 
 /// `standby verify`.
 #[derive(Debug, Args)]
@@ -54,22 +54,5 @@ impl VerifyArgs {
             0 => Ok(()),
             count => bail!("{} is damaged: {count} problem(s)", self.path.display()),
         }
-    }
-}
-
-/// A line on the terminal that says how far the work is; nothing where standard error is no terminal.
-struct TerminalProgress;
-
-impl Progress for TerminalProgress {
-    fn indexing(&self, done_bytes: u64, total_bytes: u64) {
-        if std::io::stderr().is_terminal() {
-            let percent = done_bytes * 100 / total_bytes.max(1);
-            let end = if done_bytes >= total_bytes { "\n" } else { "" };
-            eprint!("\rreading {percent:3} % of {total_bytes} bytes{end}");
-        }
-    }
-
-    fn note(&self, message: &str) {
-        eprintln!("{message}");
     }
 }

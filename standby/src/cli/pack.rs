@@ -1,0 +1,83 @@
+//! `standby pack`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use replica::{OpenOptions, PackOptions, Storage, Tid};
+
+use super::terminal::TerminalProgress;
+
+/// `standby pack`.
+#[derive(Debug, Args)]
+pub struct PackArgs {
+    /// The Data.fs to pack; no server may have it open (a running server packs on request: `zeopack`, or a client's
+    /// `db.pack()`)
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+
+    /// Where its blobs are, so that those of removed revisions are removed
+    #[arg(long, value_name = "DIR")]
+    blobs: Option<PathBuf>,
+
+    /// Keep the history of the last DAYS days
+    #[arg(long, value_name = "DAYS", default_value_t = 0.0, conflicts_with = "before")]
+    days: f64,
+
+    /// Pack to this moment: seconds since 1970, or a date and time such as 2026-11-21T03:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    before: Option<SystemTime>,
+
+    /// Keep objects that cannot be reached from the root
+    #[arg(long)]
+    no_gc: bool,
+
+    /// Do not keep the file as it was as PATH.old
+    #[arg(long)]
+    no_old: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn moment(text: &str) -> Result<SystemTime, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match seconds {
+        Some(seconds) => Ok(UNIX_EPOCH + seconds),
+        None => text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(|error| error.to_string()),
+    }
+}
+
+impl PackArgs {
+    /// Packs the file and prints what was done.
+    pub fn run(&self) -> Result<()> {
+        let past = Duration::try_from_secs_f64(self.days * 86_400.0).context("--days")?;
+        let until = self.before.unwrap_or_else(|| SystemTime::now() - past);
+        let open = OpenOptions { create: false, blob_dir: self.blobs.clone(), ..OpenOptions::default() };
+        let path = self.path.display();
+        let (storage, _) = Storage::open(&self.path, &open, &TerminalProgress)
+            .with_context(|| format!("cannot open {path}"))?;
+        let options = PackOptions { gc: !self.no_gc, keep_old: !self.no_old };
+        let packed = storage.pack(Tid::from_time(until), options, &TerminalProgress);
+        storage.close().with_context(|| format!("closing {path}"))?;
+        let report = packed.with_context(|| format!("{path} was not packed"))?;
+        if self.json {
+            let json = serde_json::json!({
+                "path": self.path, "redundant": report.redundant, "bytes_before": report.bytes_before,
+                "bytes_after": report.bytes_after, "records_removed": report.records_removed,
+                "blobs_removed": report.blobs_removed,
+            });
+            println!("{json}");
+        } else if report.redundant {
+            println!("{path}: nothing to pack: it is empty, or packed to that time already");
+        } else {
+            println!(
+                "{path}: packed from {} to {} bytes, {} records and {} blobs removed",
+                report.bytes_before, report.bytes_after, report.records_removed, report.blobs_removed
+            );
+        }
+        Ok(())
+    }
+}

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use redb::{
     Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
@@ -67,7 +67,7 @@ pub(crate) struct TransactionEntry {
 pub(crate) struct Index {
     state: RwLock<State>,
     /// `None` for a private one.
-    path: Option<PathBuf>,
+    path: Mutex<Option<PathBuf>>,
     cache_bytes: usize,
 }
 
@@ -82,13 +82,22 @@ impl Index {
     /// Opens or makes the index file at `path`.
     pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
         let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
-        Ok(Self { state: RwLock::new(State::Open(database)), path: Some(path.to_owned()), cache_bytes })
+        Ok(Self {
+            state: RwLock::new(State::Open(database)),
+            path: Mutex::new(Some(path.to_owned())),
+            cache_bytes,
+        })
+    }
+
+    /// The file has another name now.
+    pub(crate) fn renamed(&self, path: &Path) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
     }
 
     /// An empty index in a file that has no name.
     pub(crate) fn private(file: File, cache_bytes: usize) -> Result<Self, IndexError> {
         let database = Database::builder().set_cache_size(cache_bytes).create_file(file)?;
-        Ok(Self { state: RwLock::new(State::Open(database)), path: None, cache_bytes })
+        Ok(Self { state: RwLock::new(State::Open(database)), path: Mutex::new(None), cache_bytes })
     }
 
     /// Opens the file again after an error, since redb answers nothing any more then. It goes back to what was made
@@ -101,7 +110,8 @@ impl Index {
         if matches!(*state, State::Closed) {
             return Err(ReadError::Closed);
         }
-        let Some(path) = &self.path else { return Err(broken().into()) };
+        let path = self.path.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(path) = &path else { return Err(broken().into()) };
         // Only one may have the file open.
         *state = State::Broken(broken());
         let database =

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use self::copy::Copier;
 use self::plan::Plan;
-use crate::index::Mark;
+use crate::index::{Index, Mark};
 use crate::inner::{Generation, Inner};
 use crate::log::LogFile;
 use crate::open::{CatchUp, pack_index};
@@ -213,13 +213,18 @@ impl PackFiles {
             }
             fs::hard_link(&self.log, &self.old)?;
         }
-        fs::rename(&self.packed, &self.log)?;
-        // From here on the packed log is the log, whatever fails. A foreign index is made anew at the next start.
-        if let Err(error) = fs::rename(&self.packed_index, &self.index) {
-            tracing::warn!(%error, "the packed log's index could not be put in its place");
+        fs::rename(&self.packed, &self.log)
+    }
+
+    /// Puts the index in its place and makes the switch last. The packed log is the log by now, whatever fails here. An
+    /// index that is not in its place is made anew at the next start. But where the switch may not last, nothing may
+    /// be committed to the packed log: a power failure would bring the old one back.
+    fn settle(&self, index: &Index) -> io::Result<()> {
+        match fs::rename(&self.packed_index, &self.index) {
+            Ok(()) => index.renamed(&self.index),
+            Err(error) => tracing::warn!(%error, "the packed log's index could not be put in its place"),
         }
-        crate::tail::sync_directory_of(&self.log)?;
-        crate::tail::sync_directory_of(&self.index)
+        crate::tail::sync_directory_of(&self.log)
     }
 }
 
@@ -275,7 +280,15 @@ fn pack(
             positions.raise_max_oid(old.mark().max_oid.max(mark.max_oid));
             blobs::note_removals(&files.index, &copier.blobs_to_remove)?;
             inner.space.move_to(Arc::clone(&log), mark.end)?;
-            files.switch(options.keep_old)?;
+            if let Err(error) = files.switch(options.keep_old) {
+                inner.space.move_to(Arc::clone(&old.log), old.mark().end)?;
+                return Err(error.into());
+            }
+            if let Err(error) = files.settle(&positions.index) {
+                let reason = format!("the packed log may not outlast a power failure: {error}");
+                tracing::error!("{reason}; nothing is committed any more until a restart");
+                let _ = inner.failed.set(reason);
+            }
             let generation = Generation::new(Arc::clone(&log), Arc::clone(&positions), mark);
             Ok(Some((inner.replace(generation), began.elapsed())))
         })?;
@@ -315,7 +328,7 @@ fn check_space(old: &Generation, needed: u64) -> Result<(), PackError> {
 fn read_back(
     files: &PackFiles,
     log: &Arc<LogFile>,
-    index: &crate::index::Index,
+    index: &Index,
     mark: Mark,
     end: u64,
 ) -> Result<Mark, PackError> {

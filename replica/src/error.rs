@@ -165,9 +165,9 @@ pub enum ReserveError {
     /// The storage is read-only.
     #[error("the storage is read-only")]
     ReadOnly,
-    /// The transaction points back to a revision that a pack removed since.
-    #[error("a pack has removed the revision {data_tid} of object {oid}")]
-    PackedAway {
+    /// The transaction points back to a revision that is not there, or not any more: a pack may have removed it.
+    #[error("object {oid} has no revision {data_tid} to point back to")]
+    NothingToPointTo {
         /// The object.
         oid: Oid,
         /// The revision.

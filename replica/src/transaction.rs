@@ -200,9 +200,12 @@ impl Transaction {
         for entry in &self.entries {
             if let Body::Pointer { data_tid, position } = entry.body {
                 let oid = entry.oid;
+                if data_tid > now.last_tid() {
+                    continue; // of a transaction that is queued before this one
+                }
                 let found = now.pointed_to(oid, data_tid, position);
                 let found = found.map_err(|error| ReserveError::Io(io::Error::other(error)))?;
-                found.ok_or(ReserveError::PackedAway { oid, data_tid })?;
+                found.ok_or(ReserveError::NothingToPointTo { oid, data_tid })?;
             }
         }
         Ok(())

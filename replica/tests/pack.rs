@@ -166,7 +166,7 @@ fn an_undo_to_what_a_pack_has_removed_fails_its_vote() {
     let mut undo = site.begin();
     site.storage.undo(second, &mut undo).expect("can be undone");
     site.storage.pack(now(), PackOptions::default(), &NoProgress).expect("packed");
-    assert!(matches!(site.storage.reserve(&undo), Err(replica::ReserveError::PackedAway { .. })));
+    assert!(matches!(site.storage.reserve(&undo), Err(replica::ReserveError::NothingToPointTo { .. })));
     assert_eq!(load(&site, 1), Some(2));
 }
 

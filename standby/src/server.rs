@@ -1,6 +1,7 @@
 //! What all connections of a server share.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use zeo_proto::Encoding;
 
@@ -57,6 +58,35 @@ impl Served {
     pub fn status_json(&self) -> String {
         let storages =
             self.storages.iter().map(|(name, service)| (name.clone(), storage_status_json(service)));
-        serde_json::Value::Object(storages.collect()).to_string()
+        python_json(&serde_json::Value::Object(storages.collect()))
+    }
+}
+
+/// JSON as Python writes it, with a space after `:` and `,`: what monitoring scripts of a stock server may look for.
+fn python_json(value: &serde_json::Value) -> String {
+    struct Spaced;
+    impl serde_json::ser::Formatter for Spaced {
+        fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+            if first { Ok(()) } else { writer.write_all(b", ") }
+        }
+
+        fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+            writer.write_all(b": ")
+        }
+    }
+    let mut text = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, Spaced);
+    serde::Serialize::serialize(value, &mut serializer).expect("memory takes everything");
+    String::from_utf8(text).expect("JSON is text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_written_as_python_writes_json() {
+        let value = serde_json::json!({"1": {"loads": 1, "lock_time": null}, "2": {}});
+        assert_eq!(python_json(&value), r#"{"1": {"loads": 1, "lock_time": null}, "2": {}}"#);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use replica::{
     CommitError, Committed, Committer, NoProgress, Oid, OpenOptions, OpenReport, Publish, ReadError,
-    ReadMode, Storage, Tid, Transaction,
+    ReadMode, ReserveError, Storage, Tid, Transaction,
 };
 
 /// Keeps the answers of a committer.
@@ -79,7 +79,16 @@ impl Site {
     }
 
     pub fn try_commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
-        let tag = self.queue(transaction);
+        let tag = self.tags.fetch_add(1, Ordering::Relaxed);
+        let reservation = match self.storage.reserve(&transaction) {
+            Ok(reservation) => reservation,
+            // Found out a little earlier than by the committer.
+            Err(ReserveError::NothingToPointTo { oid, data_tid }) => {
+                return Err(CommitError::BackPointer { oid, data_tid });
+            }
+            Err(error) => panic!("there is no space: {error}"),
+        };
+        self.committer.commit(tag, transaction, reservation);
         self.answers.wait_for(tag)
     }
 

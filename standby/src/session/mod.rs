@@ -354,6 +354,9 @@ impl Registered {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(registered) = &mut self.registered {
+            if registered.phase.is_open() {
+                registered.service.stats().aborts.add_one();
+            }
             registered.abandon_transaction();
             registered.service.leave(registered.session);
         }

@@ -161,7 +161,7 @@ impl PendingTransaction {
         if let Some(tid) = self.buffer.tid()
             && tid <= storage.last_tid()
         {
-            let text = format!("tid {tid} is not after the last transaction, {}", storage.last_tid());
+            let text = format!("tid {tid} is not after the last transaction");
             return Err(Failure::Error(ErrorReply::StorageTransactionText(text)));
         }
         let mut conflicts = Vec::new();

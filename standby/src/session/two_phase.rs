@@ -67,6 +67,11 @@ impl Phase {
         matches!(self, Self::Finishing { .. })
     }
 
+    /// Whether there is a transaction that can still be aborted.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self, Self::Idle | Self::Finishing { .. })
+    }
+
     /// Since when the transaction holds locks that others may wait for.
     pub(super) fn locked_since(&self) -> Option<Instant> {
         match self {

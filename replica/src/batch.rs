@@ -5,6 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::Guard;
+
 use crate::blobs::Placed;
 use crate::checksum::Chain;
 use crate::committer::{Job, Publish};
@@ -61,7 +63,7 @@ struct Resolved {
 impl Writer {
     pub(crate) fn new(storage: Arc<Inner>, publish: Arc<dyn Publish>) -> Self {
         Self {
-            generation: storage.now(),
+            generation: Guard::into_inner(storage.now()),
             storage,
             publish,
             bytes: Vec::new(),
@@ -92,7 +94,7 @@ impl Writer {
             self.fail(batch, &error);
             return;
         }
-        self.generation = self.storage.now();
+        self.generation = Guard::into_inner(self.storage.now());
         let start = self.generation.mark();
         self.clear(start.end);
         let several = batch.len() > 1;

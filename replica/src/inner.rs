@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
 
 use crate::committer::Committer;
 use crate::drainer::Drainer;
@@ -19,7 +21,7 @@ pub(crate) struct Inner {
     pub(crate) space: Arc<Space>,
     pub(crate) committer: Mutex<Option<Committer>>,
     pub(crate) packing: AtomicBool,
-    current: RwLock<Arc<Generation>>,
+    current: ArcSwap<Generation>,
     lock: Mutex<Option<LogLock>>,
     closed: AtomicBool,
     /// Why nothing is committed any more.
@@ -92,7 +94,7 @@ impl Inner {
             space: Arc::new(Space::new(Arc::clone(&generation.log), generation.mark().end)),
             committer: Mutex::new(None),
             packing: AtomicBool::new(false),
-            current: RwLock::new(Arc::new(generation)),
+            current: ArcSwap::from_pointee(generation),
             lock: Mutex::new(lock),
             closed: AtomicBool::new(false),
             failed: OnceLock::new(),
@@ -102,14 +104,13 @@ impl Inner {
     }
 
     /// The log as it is now. What was read of one generation's positions says nothing about another's log.
-    pub(crate) fn now(&self) -> Arc<Generation> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn now(&self) -> Guard<Arc<Generation>> {
+        self.current.load()
     }
 
     /// Lets everyone who begins to read from now on see another generation. Returns the one before.
     pub(crate) fn replace(&self, generation: Generation) -> Arc<Generation> {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, Arc::new(generation))
+        self.current.swap(Arc::new(generation))
     }
 
     /// Does something while the committer stands still.

@@ -30,6 +30,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
+
 use self::copy::Copier;
 use self::plan::Plan;
 use crate::index::{Index, Mark};
@@ -235,7 +237,7 @@ fn pack(
     options: PackOptions,
     progress: &dyn Progress,
 ) -> Result<PackReport, PackError> {
-    let old = inner.now();
+    let old = Guard::into_inner(inner.now());
     let before = old.mark();
     let Some(plan) = Plan::make(&old, until, options.gc, progress)? else {
         let bytes = before.end;

@@ -74,6 +74,6 @@ async fn a_transaction_that_follows_at_once_does_not_lose_its_locks_to_the_end_o
         contender.await.expect("no contender fails");
     }
     assert_eq!(service.stats().commits.get(), (sessions * rounds) as u64);
+    service.close().expect("closed"); // the committer has given back the last locks
     assert_eq!(service.lock_status(), (0, None));
-    service.close().expect("closed");
 }

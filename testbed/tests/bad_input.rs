@@ -46,7 +46,8 @@ fn unharmed(
 ) -> Result<()> {
     others_are_served(running.address, 2 * name)?;
     let before = running.server.resident_bytes()?;
-    attack(running.address)?;
+    attack(running.address)
+        .with_context(|| format!("the server's log:\n{}", running.server.log().unwrap_or_default()))?;
     let after = running.server.resident_bytes()?;
     println!("resident: {} MiB before, {} MiB after", before / MIB, after / MIB);
     others_are_served(running.address, 2 * name + 1)?;

@@ -4,6 +4,7 @@
 //! is written in one call, so that a client with many requests outstanding costs few system calls.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, info, warn};
 use zeo_proto::{frame, handshake};
 
+use crate::busy_poll::{Habit, PATIENCE, ReceiveNow};
 use crate::server::Served;
 use crate::service::mailbox::{Event, Inbox, Mailbox, mailbox};
 use crate::session::{CloseReason, Job, Outbox, Session};
@@ -25,6 +27,8 @@ const UNSENT_HIGH_WATER: usize = 1 << 20;
 const READ_CHUNK: usize = 64 << 10;
 /// A client that takes nothing of what waits for it for so long is gone.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
+/// How much is received at once while busy polling.
+const BUSY_POLL_CHUNK: usize = 16 << 10;
 /// What may be read of a client before it has answered the greeting, in bytes.
 const HANDSHAKE_BYTES_MAX: u32 = 64;
 /// How long the answer to the greeting may take.
@@ -36,7 +40,7 @@ enum End {
     #[error("closed by the client")]
     Eof,
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("{0}")]
     Closed(#[from] CloseReason),
     #[error("{0}")]
@@ -69,6 +73,7 @@ struct Connection<S> {
     last_progress: Instant,
     mailbox: Mailbox,
     inbox: Inbox,
+    habit: Habit,
 }
 
 /// Serves a client until it leaves, breaks the protocol, or the server stops.
@@ -78,7 +83,7 @@ pub async fn serve<S>(
     peer: String,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + ReceiveNow + Unpin + Send,
 {
     debug!(%peer, "connected");
     let (mailbox, inbox) = mailbox();
@@ -92,6 +97,7 @@ pub async fn serve<S>(
         last_progress: Instant::now(),
         mailbox,
         inbox,
+        habit: Habit::new(served.last_active.clone()),
     };
     let (end, peer) = connection.run(&served, peer).await;
     stop.abort();
@@ -113,7 +119,7 @@ fn stop_on(mut shutdown: tokio::sync::watch::Receiver<bool>, mailbox: Mailbox) -
     task.abort_handle()
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
     /// Why the connection ended, and what its client is called in the log.
     async fn run(&mut self, served: &Arc<Served>, peer: String) -> (End, String) {
         match self.greet(served, &peer).await {
@@ -170,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.start_jobs();
             let timeout = session.locked_for().map(|(since, limit)| since + limit);
             let takes_requests = session.is_ready() && self.unsent() < UNSENT_HIGH_WATER;
-            let outcome = match self.turn(takes_requests, timeout).await {
+            let outcome = match self.next(takes_requests, timeout).await {
                 // What was published waits where it is while the client does not read.
                 Ok(Turn::Event(Event::Published)) if self.unsent() >= UNSENT_HIGH_WATER => Ok(()),
                 Ok(Turn::Event(event)) => session.handle(event, &mut self.outbox).map_err(End::from),
@@ -226,6 +232,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn unsent(&self) -> usize {
         self.outbox.bytes.len() - self.sent
+    }
+
+    /// What comes next, awake for a while where that pays.
+    async fn next(&mut self, read: bool, deadline: Option<Instant>) -> Result<Turn, End> {
+        let since = Instant::now();
+        let polls = S::POSSIBLE && read && self.habit.pays();
+        let turn = if polls && self.busy_poll(since).await? {
+            Turn::Received
+        } else {
+            self.turn(read, deadline).await?
+        };
+        if matches!(turn, Turn::Received) {
+            self.habit.received(since.elapsed());
+        }
+        Ok(turn)
+    }
+
+    /// Looks for requests until some are there, or something else is to be done.
+    async fn busy_poll(&mut self, since: Instant) -> Result<bool, End> {
+        self.try_flush().await?;
+        let mut buffer = [0; BUSY_POLL_CHUNK];
+        while self.inbox.is_empty() && self.habit.was_last() && since.elapsed() < PATIENCE {
+            match self.stream.receive_now(&mut buffer) {
+                Ok(0) => return Err(End::Eof),
+                Ok(length) => {
+                    self.received.extend_from_slice(&buffer[..length]);
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 
     /// Waits for whatever comes first, and sends what can be sent meanwhile.

@@ -10,6 +10,7 @@
 //! | `server` | the storages of a server |
 //! | [`zeo_conf`] | the stock server's configuration file |
 
+mod busy_poll;
 pub mod cli;
 mod connection;
 mod listener;

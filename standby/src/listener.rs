@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
+use crate::busy_poll::ReceiveNow;
 use crate::connection;
 use crate::server::Served;
 
@@ -167,7 +168,7 @@ async fn secure<S>(
     peer: String,
     shutdown: watch::Receiver<bool>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + ReceiveNow + Unpin + Send,
 {
     let Some(tls) = tls else { return connection::serve(stream, served, peer, shutdown).await };
     match tokio::time::timeout(TLS_HANDSHAKE_LIMIT, tls.accept(stream)).await {

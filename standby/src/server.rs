@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use zeo_proto::Encoding;
 
+use crate::busy_poll::LastActive;
 use crate::service::Service;
 use crate::session::storage_status_json;
 
@@ -30,6 +32,8 @@ pub struct Served {
     pub encoding: Encoding,
     /// Bounds.
     pub limits: ConnectionLimits,
+    /// Which connection received something last.
+    pub(crate) last_active: Arc<LastActive>,
 }
 
 impl Served {
@@ -41,7 +45,7 @@ impl Served {
     ) -> Self {
         let storages =
             storages.into_iter().map(|service| (service.options().name.clone(), service)).collect();
-        Self { storages, encoding, limits }
+        Self { storages, encoding, limits, last_active: Arc::default() }
     }
 
     /// The storage of this name.

@@ -62,6 +62,11 @@ impl Mailbox {
 }
 
 impl Inbox {
+    /// No event waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
     /// Polls for the next event.
     pub(crate) fn poll_recv(
         &mut self,

@@ -156,6 +156,8 @@ fn measure_server(product: &Product, template: &Path, encoding: Encoding, time: 
     let folder = tempfile::tempdir_in(template.parent().context("the template lies in a folder")?)?;
     let data = folder.path().join("Data.fs");
     std::fs::copy(template, &data)?;
+    // A file of which nothing is on the disk yet would be laid out in pieces as it grows, and every sync write more.
+    std::fs::File::open(&data)?.sync_all()?;
     let mut running = Setup::new(product.clone(), &data, encoding).start()?;
     let (address, plan) = (running.address, loads(encoding));
     let figures = on_one_thread(async {

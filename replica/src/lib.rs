@@ -14,6 +14,7 @@
 //! | `revisions`, `history`, `undo` | reading objects; reading transactions; undoing them |
 //! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
+//! | `epochs` | who wrote which part of a history |
 //! | `verify` | checking all of it |
 
 mod batch;
@@ -21,6 +22,7 @@ mod blobs;
 mod checksum;
 mod committer;
 mod drainer;
+mod epochs;
 mod error;
 mod format;
 mod history;
@@ -48,6 +50,7 @@ mod window;
 pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
 pub use checksum::Checksum;
 pub use committer::{Committer, Publish};
+pub use epochs::{Epoch, Epochs, EpochsError};
 pub use error::{
     CloseError, CommitError, IndexError, OpenError, ReadError, ReserveError, TransactionError, UndoError,
 };

@@ -15,6 +15,7 @@ pub mod cli;
 mod connection;
 mod listener;
 mod progress;
+pub mod replication;
 mod serve;
 mod server;
 mod service;

@@ -12,6 +12,7 @@
 
 mod busy_poll;
 pub mod cli;
+pub mod config;
 mod connection;
 mod listener;
 mod progress;

@@ -115,11 +115,21 @@ impl Inner {
 
     /// Does something while the committer stands still.
     pub(crate) fn while_nobody_commits<T>(&self, work: impl FnOnce() -> T) -> T {
-        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match committer {
+        match self.running_committer() {
             Some(committer) => committer.paused(work),
             None => work(),
         }
+    }
+
+    /// Lets the committer take its turn, if it wants one.
+    pub(crate) fn give_way(&self) {
+        if let Some(committer) = self.running_committer() {
+            committer.give_way();
+        }
+    }
+
+    fn running_committer(&self) -> Option<Committer> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn directory(&self) -> &Path {

@@ -40,6 +40,7 @@ mod space;
 mod storage;
 mod tail;
 mod transaction;
+mod turns;
 mod types;
 mod undo;
 mod verify;

@@ -57,7 +57,7 @@ pub(crate) fn open(
         (index, covered)
     };
 
-    let mut catch_up = CatchUp { path, log: &log, index: &index, progress, size };
+    let mut catch_up = CatchUp { path, log: &log, index: &index, progress, size, durable: true };
     let (mark, bad) = catch_up.run(covered)?;
     let cut = match bad {
         None => None,
@@ -285,6 +285,8 @@ pub(crate) struct CatchUp<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// Where the log ends.
     pub(crate) size: u64,
+    /// Whether the index file can use again the pages that each step freed, and a crash does not undo it.
+    pub(crate) durable: bool,
 }
 
 impl CatchUp<'_> {
@@ -336,8 +338,7 @@ impl CatchUp<'_> {
         mark: &Mark,
     ) -> Result<(), OpenError> {
         keep_latest(objects);
-        // Durable, so that the index file can use again the pages that this freed, and a crash does not undo it.
-        self.index.apply(objects, transactions, mark, true)?;
+        self.index.apply(objects, transactions, mark, self.durable)?;
         objects.clear();
         transactions.clear();
         Ok(())

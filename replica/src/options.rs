@@ -37,7 +37,8 @@ pub trait Progress: Send + Sync {
         let _ = (done_bytes, total_bytes);
     }
 
-    /// So many bytes of the log have been packed, of so many; once for planning, once for copying.
+    /// So many bytes of the log have been packed, of so many; once for planning, once for copying, then for
+    /// each round of copying what was committed meanwhile. Never called while commits are held up.
     fn packing(&self, done_bytes: u64, total_bytes: u64) {
         let _ = (done_bytes, total_bytes);
     }

@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use common::Site;
-use replica::{IndexSource, NoProgress, Oid, OpenOptions, PackError, PackOptions, ReadMode, Tid};
+use replica::{IndexSource, NoProgress, Oid, OpenOptions, PackError, PackOptions, Progress, ReadMode, Tid};
 
 /// A record that refers to these objects and holds this number.
 fn record(references: &[u64], number: u64) -> Vec<u8> {
@@ -20,6 +20,15 @@ fn record(references: &[u64], number: u64) -> Vec<u8> {
     data.extend_from_slice(b"C\x08");
     data.extend_from_slice(&number.to_be_bytes());
     data.extend_from_slice(b"t.");
+    data
+}
+
+/// A record of so many bytes that refers to nothing.
+fn record_of(bytes: usize) -> Vec<u8> {
+    let mut data = b"\x80\x03capp\nThing\n.\x80\x03B".to_vec();
+    data.extend_from_slice(&(bytes as u32).to_le_bytes());
+    data.resize(data.len() + bytes, b'x');
+    data.push(b'.');
     data
 }
 
@@ -132,6 +141,59 @@ fn reads_and_commits_go_on_while_a_log_is_packed_again_and_again() {
     site.storage.clone().close().expect("closed");
     drop(site);
     assert_eq!(replica::verify(&path, &NoProgress).expect("readable").problems, []);
+}
+
+/// Commits more in each round of catching up than the round copies.
+struct Outrun<'a> {
+    site: &'a Site,
+    rounds: AtomicU64,
+}
+
+impl Progress for Outrun<'_> {
+    fn packing(&self, done_bytes: u64, total_bytes: u64) {
+        self.rounds.fetch_add(1, Ordering::SeqCst);
+        let more = (total_bytes - done_bytes).clamp(2 << 20, 16 << 20) * 3 / 2;
+        let until = self.site.storage.size_bytes() + more;
+        while self.site.storage.size_bytes() < until {
+            self.site.store(&[(1, &record_of(1 << 20))]);
+        }
+    }
+}
+
+/// Commits that are as fast as the copying kept a pack busy for 20 rounds, each longer than the one before.
+#[test]
+fn a_pack_ends_though_commits_come_faster_than_it_copies() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("Data.fs");
+    let site = Site::open(&path);
+    populate(&site, 100);
+    let outrun = Outrun { site: &site, rounds: AtomicU64::new(0) };
+    let stop = AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        // And in the turns, too, somebody always wants to commit.
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut queued = Vec::new();
+                    for _ in 0..4 {
+                        let mut transaction = site.begin();
+                        transaction.store(Oid::new(3), &record_of(100_000)).expect("stored");
+                        queued.push(site.queue(transaction));
+                    }
+                    for tag in queued {
+                        site.answers.wait_for(tag).expect("committed");
+                    }
+                }
+            });
+        }
+        let report = site.storage.pack(now(), PackOptions::default(), &outrun);
+        stop.store(true, Ordering::Relaxed);
+        report.expect("packed")
+    });
+    let rounds = outrun.rounds.into_inner();
+    assert!((1..=4).contains(&rounds), "{rounds} rounds were lost before commits had to take turns");
+    assert!(report.bytes_after < 512 << 20, "{report:?}");
+    assert_eq!(load(&site, 2), Some(2002));
 }
 
 #[test]

@@ -95,6 +95,11 @@ impl Copier {
         })
     }
 
+    /// How far the old log is copied.
+    pub(super) fn copied(&self) -> u64 {
+        self.copied
+    }
+
     /// The length of the new log.
     pub(super) fn end(&self) -> u64 {
         self.out.end()
@@ -165,10 +170,16 @@ impl Copier {
         self.finish(begin)
     }
 
-    /// Copies the transactions up to a position of the old log.
+    /// Copies the transactions up to `end`, where one ends.
     pub(super) fn rest_up_to(&mut self, end: u64) -> Result<(), PackError> {
+        self.slice(u64::MAX, end)
+    }
+
+    /// Copies transactions of together `bytes` or a little more, not beyond `end`, where one ends.
+    pub(super) fn slice(&mut self, bytes: u64, end: u64) -> Result<(), PackError> {
+        let until = self.copied.saturating_add(bytes).min(end);
         let mut scanner = Scanner::new(Arc::clone(&self.from), end);
-        while self.copied < end {
+        while self.copied < until {
             let transaction = scanner.transaction(self.copied)?;
             self.whole_transaction(&transaction, scanner.records())?;
             self.copied = transaction.end;

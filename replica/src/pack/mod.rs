@@ -5,7 +5,7 @@
 //! back to. They get the status `p`; those without records go. Later transactions stay whole.
 //!
 //! 1. [`plan`]: which records stay. Reads the log up to the pack time, and the references of what is reached.
-//! 2. [`copy`]: writes `Data.fs.pack`, first the packed part, then the rest in rounds, while commits go on.
+//! 2. [`copy`]: writes `Data.fs.pack`, first the packed part, then the rest in rounds ([`pace`]), while commits go on.
 //! 3. The new file is read back as any log is at its opening: every length, pointer and position of it is checked, and
 //!    its index made, `index.redb.pack`.
 //! 4. The committer stops for a moment. The last transactions are copied and indexed, the file is synced and renamed
@@ -21,6 +21,7 @@
 
 mod blobs;
 mod copy;
+mod pace;
 mod plan;
 
 use std::fs::{self, File};
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 
 use self::copy::Copier;
+use self::pace::{Pace, Step};
 use self::plan::Plan;
 use crate::index::{Index, Mark};
 use crate::inner::{Generation, Inner};
@@ -43,10 +45,6 @@ use crate::{IndexError, NoProgress, Oid, OpenError, Progress, ReadError, Storage
 
 pub(crate) use self::blobs::finish_removal;
 
-/// What is left to be copied when the committer is stopped, at most (unless commits come faster than copies).
-const REST_BYTES: u64 = 1 << 20;
-/// Rounds of catching up with commits before the committer is stopped all the same.
-const ROUNDS_MAX: usize = 20;
 /// How long to wait for undos that have voted.
 const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
@@ -257,16 +255,33 @@ fn pack(
     copier.packed_part(inner.blobs.as_ref(), progress)?;
 
     let index = pack_index(&files.packed_index)?;
-    let mut mark = Mark::START;
-    for _ in 0..ROUNDS_MAX {
+    progress.packing(copier.copied(), old.mark().end);
+    copier.rest_up_to(old.mark().end)?;
+    let mut mark = read_back(files, &log, &index, Mark::START, copier.end())?;
+    log.file().sync_all()?;
+    // What takes long is durable before commits may have to wait.
+    index.apply(&[], &[], &mark, true)?;
+    let mut pace = Pace::default();
+    loop {
         let end = old.mark().end;
-        copier.rest_up_to(end)?;
-        mark = read_back(files, &log, &index, mark, copier.end())?;
-        if old.mark().end - end <= REST_BYTES {
-            break;
+        match pace.step(end - copier.copied()) {
+            Step::Rest => break,
+            Step::Round => {
+                progress.packing(copier.copied(), end);
+                copier.rest_up_to(end)?;
+                mark = read_back(files, &log, &index, mark, copier.end())?;
+                log.file().sync_data()?;
+            }
+            Step::Slice(bytes) => {
+                inner.while_nobody_commits(|| -> Result<_, PackError> {
+                    copier.slice(bytes, old.mark().end)?;
+                    mark = read_back(files, &log, &index, mark, copier.end())?;
+                    Ok(log.file().sync_data()?)
+                })?;
+                inner.give_way();
+            }
         }
     }
-    log.file().sync_all()?;
 
     let positions = Arc::new(Positions::new(index, &mark, old.positions.recent.capacity()));
     let deadline = Instant::now() + UNDO_LIMIT;
@@ -335,7 +350,7 @@ fn read_back(
     end: u64,
 ) -> Result<Mark, PackError> {
     let path = &files.packed;
-    let mut catch_up = CatchUp { path, log, index, progress: &NoProgress, size: end };
+    let mut catch_up = CatchUp { path, log, index, progress: &NoProgress, size: end, durable: false };
     match catch_up.run(mark) {
         Ok((mark, None)) if mark.end == end => Ok(mark),
         Ok((mark, bad)) => {

@@ -123,8 +123,11 @@ impl Committer {
     /// Does something between two commits.
     pub(crate) fn paused<T>(&self, work: impl FnOnce() -> T) -> T {
         let hold = self.queue.turns.hold();
-        let writer = self.queue.writer();
+        let mut writer = self.queue.writer();
         let done = work();
+        if let Some(writer) = writer.as_mut() {
+            writer.follow();
+        }
         drop(writer);
         drop(hold);
         self.queue.rouse();

@@ -17,6 +17,7 @@
 //! | `epochs` | who wrote which part of a history |
 //! | `verify` | checking all of it |
 
+mod anchor;
 mod batch;
 mod blobs;
 mod checksum;
@@ -33,6 +34,7 @@ mod log;
 mod open;
 mod options;
 mod pack;
+mod pins;
 mod positions;
 mod recent;
 mod references;
@@ -42,6 +44,7 @@ mod space;
 mod storage;
 mod tail;
 mod transaction;
+mod turns;
 mod types;
 mod undo;
 mod verify;
@@ -56,7 +59,8 @@ pub use error::{
 };
 pub use history::{Records, Transactions};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
-pub use pack::{PackError, PackOptions, PackReport};
+pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
+pub use references::{ReferenceError, ReferenceScanner};
 pub use space::Reservation;
 pub use storage::Storage;
 pub use transaction::Transaction;

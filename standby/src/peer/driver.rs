@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -92,18 +91,18 @@ fn finish(shared: &Shared, end: Disconnected) {
 
 /// Reads until the end.
 async fn read<I: RecordSource>(shared: Arc<Shared>, mut source: I, mut opener: Opener) -> Disconnected {
+    let mut plain = vec![0; RECORD_BYTES_MAX]; // stays in the cache; messages are copied out of it
     loop {
         let sealed = match source.next(RECORD_BYTES_MAX).await {
             Ok(Some(sealed)) => sealed,
             Ok(None) => return Disconnected::Lost("the peer hung up".to_owned()),
             Err(error) => return Disconnected::Lost(error.to_string()),
         };
-        let mut record = BytesMut::zeroed(sealed.len());
-        match opener.open(sealed, &mut record) {
-            Ok(bytes) => record.truncate(bytes),
+        let record = match opener.open(sealed, &mut plain) {
+            Ok(bytes) => &plain[..bytes],
             Err(error) => return error.into(),
-        }
-        match shared.receive(record.freeze()) {
+        };
+        match shared.receive(record) {
             Ok(None) => {}
             Ok(Some(reason)) => return Disconnected::Left(reason),
             Err(error) => return Disconnected::Broke(error),

@@ -12,7 +12,8 @@ pub const MESSAGE_PREFIX_BYTES: usize = 8;
 pub const PROTECTION_BYTES_MAX: usize = 16;
 /// The most that the frames of one record take, in bytes.
 pub const RECORD_FRAMES_BYTES_MAX: usize = RECORD_BYTES_MAX - PROTECTION_BYTES_MAX;
-/// The most of a message that one frame carries, in bytes. A message of up to so much is received without a copy.
+/// The most of a message that one frame carries, in bytes. A message of up to so much
+/// is received in one piece.
 pub const CHUNK_BYTES_MAX: usize = RECORD_FRAMES_BYTES_MAX - HEADER_BYTES - MESSAGE_PREFIX_BYTES;
 /// The longest name of a channel, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -32,9 +33,9 @@ pub enum Role {
     Failure,
 }
 
-/// One frame.
+/// One frame, whose data is shared ([`Bytes`]) where it is sent and borrowed (`&[u8]`) where it is received.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Frame {
+pub enum Frame<Data = Bytes> {
     /// Asks for a channel, with what its opener receives: the first credit and the largest message, in bytes.
     Open { channel: u32, window_bytes: u32, message_bytes_max: u32, name: String },
     /// Agrees to a channel, with what the acceptor receives.
@@ -42,9 +43,9 @@ pub enum Frame {
     /// Declines a channel.
     Refuse { channel: u32, reason: String },
     /// Begins a message of `total` bytes.
-    Message { channel: u32, role: Role, id: u32, total: u32, data: Bytes },
+    Message { channel: u32, role: Role, id: u32, total: u32, data: Data },
     /// Goes on with the message that was begun.
-    More { channel: u32, data: Bytes },
+    More { channel: u32, data: Data },
     /// Lets the other side send so many bytes more.
     Window { channel: u32, bytes: u32 },
     /// The sender says nothing more on the channel.
@@ -171,7 +172,7 @@ impl From<Frame> for Piece {
 }
 
 /// Takes the next frame off a record that is not empty.
-pub fn split(record: &mut Bytes) -> Result<Frame, FrameError> {
+pub fn split<'a>(record: &mut &'a [u8]) -> Result<Frame<&'a [u8]>, FrameError> {
     if record.len() < HEADER_BYTES {
         return Err(FrameError::CutOff);
     }
@@ -179,10 +180,8 @@ pub fn split(record: &mut Bytes) -> Result<Frame, FrameError> {
     let flags = record.get_u8();
     let length = usize::from(record.get_u16());
     let channel = record.get_u32();
-    if record.len() < length {
-        return Err(FrameError::CutOff);
-    }
-    let mut payload = record.split_to(length);
+    let (mut payload, rest) = record.split_at_checked(length).ok_or(FrameError::CutOff)?;
+    *record = rest;
     if !(kind::OPEN..=kind::GOODBYE).contains(&kind) {
         return Err(FrameError::UnknownKind(kind));
     }
@@ -213,12 +212,12 @@ pub fn split(record: &mut Bytes) -> Result<Frame, FrameError> {
             channel,
             window_bytes: payload.get_u32(),
             message_bytes_max: payload.get_u32(),
-            name: text(&payload)?,
+            name: text(payload)?,
         },
         kind::ACCEPT => {
             Frame::Accept { channel, window_bytes: payload.get_u32(), message_bytes_max: payload.get_u32() }
         }
-        kind::REFUSE => Frame::Refuse { channel, reason: text(&payload)? },
+        kind::REFUSE => Frame::Refuse { channel, reason: text(payload)? },
         kind::MESSAGE => {
             let role = flag_role(flags).ok_or(FrameError::UnknownFlags { kind, flags })?;
             let (id, total) = (payload.get_u32(), payload.get_u32());
@@ -227,10 +226,10 @@ pub fn split(record: &mut Bytes) -> Result<Frame, FrameError> {
         kind::MORE => Frame::More { channel, data: payload },
         kind::WINDOW => Frame::Window { channel, bytes: payload.get_u32() },
         kind::FINISH => Frame::Finish { channel },
-        kind::RESET => Frame::Reset { channel, reason: text(&payload)? },
+        kind::RESET => Frame::Reset { channel, reason: text(payload)? },
         kind::PING => Frame::Ping { token: payload.get_u64() },
         kind::PONG => Frame::Pong { token: payload.get_u64() },
-        _ => Frame::Goodbye { reason: text(&payload)? },
+        _ => Frame::Goodbye { reason: text(payload)? },
     })
 }
 

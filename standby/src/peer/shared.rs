@@ -120,7 +120,7 @@ impl Shared {
     }
 
     /// Takes in a record. Some, where the peer has said goodbye: why.
-    pub fn receive(&self, record: Bytes) -> Result<Option<String>, ProtocolError> {
+    pub fn receive(&self, record: &[u8]) -> Result<Option<String>, ProtocolError> {
         self.with(|state| {
             state.mux.receive(record, Instant::now().into_std())?;
             Ok(state.mux.peer_left().map(str::to_owned))

@@ -222,8 +222,7 @@ impl Channel {
         &mut self,
         number: u32,
         (role, id, total): (Role, u32, u32),
-        data: Bytes,
-        shares_memory: bool,
+        data: &[u8],
     ) -> Result<Option<Message>, ProtocolError> {
         let cost = self.charge(number, data.len() as u64 + MESSAGE_COST)?;
         if total > self.options.message_bytes_max {
@@ -235,19 +234,17 @@ impl Channel {
             return Err(ProtocolError::BrokenMessage(number));
         }
         if data.len() == total {
-            // A small part of a record does not keep the whole of it in memory.
-            let body = if shares_memory { data } else { Bytes::copy_from_slice(&data) };
-            return Ok(self.complete(Message { role, id, body }, cost));
+            return Ok(self.complete(Message { role, id, body: Bytes::copy_from_slice(data) }, cost));
         }
         let mut assembled = BytesMut::with_capacity(total.min(SET_ASIDE_BYTES_MAX));
-        assembled.extend_from_slice(&data);
+        assembled.extend_from_slice(data);
         self.partial = Some(Incoming { role, id, total, data: assembled, cost });
         self.give_back_partial();
         Ok(None)
     }
 
     /// Takes in a further piece.
-    pub fn go_on(&mut self, number: u32, data: &Bytes) -> Result<Option<Message>, ProtocolError> {
+    pub fn go_on(&mut self, number: u32, data: &[u8]) -> Result<Option<Message>, ProtocolError> {
         let cost = self.charge(number, data.len() as u64)?;
         let mut partial = self.partial.take().ok_or(ProtocolError::BrokenMessage(number))?;
         partial.data.extend_from_slice(data);

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::channel::{Channel, Phase};
 use super::{Event, Message, Mux, ProtocolError};
 use crate::peer::frame::{self, Frame, Role};
@@ -14,15 +12,14 @@ const CONTROL_MAX: usize = 4096;
 
 impl Mux {
     /// Takes in one record. After an error, the connection is to be closed with it as the reason.
-    pub fn receive(&mut self, mut record: Bytes, now: Instant) -> Result<(), ProtocolError> {
+    pub fn receive(&mut self, mut record: &[u8], now: Instant) -> Result<(), ProtocolError> {
         self.liveness.received(now);
-        let record_bytes = record.len();
         while !record.is_empty() {
             if self.peer_left.is_some() {
                 return Err(ProtocolError::AfterGoodbye);
             }
             let frame = frame::split(&mut record)?;
-            self.receive_frame(frame, record_bytes, now)?;
+            self.receive_frame(frame, now)?;
             if self.control.len() > CONTROL_MAX {
                 return Err(ProtocolError::Unread);
             }
@@ -30,12 +27,7 @@ impl Mux {
         Ok(())
     }
 
-    fn receive_frame(
-        &mut self,
-        frame: Frame,
-        record_bytes: usize,
-        now: Instant,
-    ) -> Result<(), ProtocolError> {
+    fn receive_frame(&mut self, frame: Frame<&[u8]>, now: Instant) -> Result<(), ProtocolError> {
         match frame {
             Frame::Open { channel, window_bytes, message_bytes_max, name } => {
                 self.receive_open(channel, window_bytes, message_bytes_max, name)
@@ -56,14 +48,13 @@ impl Mux {
             }
             Frame::Message { channel: number, role, id, total, data } => {
                 let Some(channel) = self.known(number)? else { return Ok(()) };
-                let shares_memory = data.len() * 2 >= record_bytes;
-                let answer = channel.begin(number, (role, id, total), data, shares_memory)?;
+                let answer = channel.begin(number, (role, id, total), data)?;
                 self.received_piece(number, answer);
                 Ok(())
             }
             Frame::More { channel: number, data } => {
                 let Some(channel) = self.known(number)? else { return Ok(()) };
-                let answer = channel.go_on(number, &data)?;
+                let answer = channel.go_on(number, data)?;
                 self.received_piece(number, answer);
                 Ok(())
             }

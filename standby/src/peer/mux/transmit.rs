@@ -94,11 +94,11 @@ impl Mux {
     }
 
     /// Messages, a chunk of each channel in turn, until the next piece does not fit. (A piece is not made smaller to fill a
-    /// record, since one that comes whole is received without a copy.)
+    /// record, since one that comes whole costs the least.)
     fn put_messages(&mut self, record: &mut Record<'_>) {
         while let Some(number) = self.turns.pop_front() {
             let Some(channel) = self.channels.get_mut(&number) else { continue };
-            let was_full = channel.queued_bytes() >= self.limits.send_queue_bytes;
+            let queued_before = channel.queued_bytes();
             let mut turn_bytes = HEADER_BYTES + MESSAGE_PREFIX_BYTES + CHUNK_BYTES_MAX;
             let mut had_turn = false;
             let mut is_full = false;
@@ -121,7 +121,8 @@ impl Mux {
                     continue;
                 }
             }
-            if was_full && channel.queued_bytes() < self.limits.send_queue_bytes {
+            let low = self.limits.send_queue_bytes / 2; // so that senders come in batches
+            if queued_before > low && channel.queued_bytes() <= low {
                 self.events.push_back(Event::Writable(number));
             }
             let waits = channel.has_sendable();

@@ -12,9 +12,8 @@ pub const MESSAGE_PREFIX_BYTES: usize = 8;
 pub const PROTECTION_BYTES_MAX: usize = 16;
 /// The most that the frames of one record take, in bytes.
 pub const RECORD_FRAMES_BYTES_MAX: usize = RECORD_BYTES_MAX - PROTECTION_BYTES_MAX;
-/// The most of a message that one frame carries, in bytes. A message of up to so much
-/// is received in one piece.
-pub const CHUNK_BYTES_MAX: usize = RECORD_FRAMES_BYTES_MAX - HEADER_BYTES - MESSAGE_PREFIX_BYTES;
+/// The most of a message that one frame carries, in bytes. Leaves room in the record for pings and credit.
+pub const CHUNK_BYTES_MAX: usize = 65_000;
 /// The longest name of a channel, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 /// The longest reason, in bytes; a longer one is cut.
@@ -87,6 +86,8 @@ pub enum FrameError {
     #[error("a frame of kind {0} has text that is not UTF-8")]
     NotUtf8(u8),
 }
+
+const _: () = assert!(HEADER_BYTES + MESSAGE_PREFIX_BYTES + CHUNK_BYTES_MAX <= RECORD_FRAMES_BYTES_MAX);
 
 mod kind {
     pub const OPEN: u8 = 1;

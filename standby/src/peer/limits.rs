@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::frame::CHUNK_BYTES_MAX;
-
 /// The smallest window that either side may offer, in bytes. (Below it, credit would come in crumbs.)
 pub const WINDOW_BYTES_MIN: u32 = 4096;
 
@@ -68,5 +66,3 @@ impl ChannelOptions {
         Self { window_bytes: 256 << 10, message_bytes_max: 1 << 20 }
     }
 }
-
-const _: () = assert!(CHUNK_BYTES_MAX <= 64 << 10, "pings pass between chunks");

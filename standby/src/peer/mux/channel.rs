@@ -327,4 +327,11 @@ impl Channel {
             self.owed += std::mem::take(&mut partial.cost);
         }
     }
+
+    /// What of the peer's is held in memory, in bytes, with what each message costs.
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> u64 {
+        let partial = self.partial.as_ref().map_or(0, |partial| partial.data.len() as u64);
+        self.ready.iter().map(|(message, _)| message.body.len() as u64 + MESSAGE_COST).sum::<u64>() + partial
+    }
 }

@@ -15,6 +15,11 @@ mod liveness;
 mod receive;
 mod transmit;
 
+#[cfg(test)]
+mod hostile_test;
+#[cfg(test)]
+mod mux_test;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 

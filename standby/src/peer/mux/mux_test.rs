@@ -180,6 +180,37 @@ fn a_message_many_times_the_window_gets_through_and_no_larger_one() {
 }
 
 #[test]
+fn messages_larger_than_the_window_do_not_pile_up_unread() {
+    let mut pair = Pair::new();
+    let channel = pair.open(OPTIONS);
+    for number in 0..10u8 {
+        pair.send(0, channel, vec![number; 100_000]);
+    }
+    pair.settle();
+    let held = pair.ends[1].mux.channels[&channel].held_bytes();
+    assert!((100_000..=120_000).contains(&held), "one, and what the window lets begin: {held}");
+    for number in 0..10u8 {
+        assert_eq!(pair.received(1, channel).unwrap(), vec![number; 100_000]);
+        pair.settle();
+    }
+}
+
+#[test]
+fn no_message_overtakes_the_agreement_to_its_channel() {
+    let mut pair = Pair::new();
+    let channels: Vec<u32> = (0..100).map(|_| pair.ends[0].mux.open("x", OPTIONS).unwrap()).collect();
+    pair.settle();
+    let (last, others) = channels.split_last().unwrap();
+    for channel in others {
+        pair.ends[1].mux.refuse(*channel, &"a long reason ".repeat(70)); // more than one record takes
+    }
+    assert!(pair.ends[1].mux.accept(*last, OPTIONS));
+    pair.send(1, *last, b"first".to_vec());
+    pair.settle();
+    assert_eq!(pair.received(0, *last).unwrap(), "first");
+}
+
+#[test]
 fn empty_messages_use_up_the_window_too() {
     let mut pair = Pair::new();
     let channel = pair.open(OPTIONS);

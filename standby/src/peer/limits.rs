@@ -19,7 +19,8 @@ pub struct PeerLimits {
     pub handshakes_max: usize,
     /// Time between two pings.
     pub ping_interval: Duration,
-    /// A peer of which nothing is received for so long, or that takes nothing of what is sent, is gone.
+    /// A peer of which nothing is received for so long, or that does not take one batch of what is sent (256 KiB over TCP),
+    /// is gone.
     pub idle: Duration,
     /// How long a closing connection may take to send what is queued.
     pub linger: Duration,

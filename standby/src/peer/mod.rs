@@ -5,7 +5,7 @@
 //! | `transport`, `tcp`, `memory` | what carries records |
 //! | `secret`, `handshake`, `hello` | who may speak, and who speaks |
 //! | `seal` | encryption or a checksum for every record |
-//! | `frame`, `mux` | channels, credit, pings: bytes and rules, without I/O |
+//! | `frame`, `mux`, `pool` | channels, credit, pings: bytes and rules, without I/O |
 //! | `driver` | the tasks between a transport and the machine of `mux` |
 //! | `connection`, `channel`, `call` | what the rest of the service uses |
 //! | `dial`, `listener`, `backoff` | making connections |
@@ -27,6 +27,7 @@ mod limits;
 mod listener;
 mod memory;
 pub mod mux;
+mod pool;
 mod seal;
 mod secret;
 mod shared;

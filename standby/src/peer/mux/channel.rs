@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
-
 use super::{Message, ProtocolError, SendError};
 use crate::peer::frame::{CHUNK_BYTES_MAX, Frame, Role};
 use crate::peer::limits::{ChannelOptions, WINDOW_BYTES_MIN};
+use crate::peer::pool::Pool;
 
 /// What a message costs of the window besides its bytes, so that the window bounds empty messages too.
 pub const MESSAGE_COST: u64 = 64;
@@ -39,7 +38,7 @@ struct Incoming {
     role: Role,
     id: u32,
     total: usize,
-    data: BytesMut,
+    data: Vec<u8>,
     /// What of it is not yet given back as credit.
     cost: u64,
 }
@@ -223,6 +222,7 @@ impl Channel {
         number: u32,
         (role, id, total): (Role, u32, u32),
         data: &[u8],
+        pool: &Pool,
     ) -> Result<Option<Message>, ProtocolError> {
         let cost = self.charge(number, data.len() as u64 + MESSAGE_COST)?;
         if total > self.options.message_bytes_max {
@@ -233,18 +233,18 @@ impl Channel {
         if self.partial.is_some() || data.len() > total || (data.is_empty() && total > 0) {
             return Err(ProtocolError::BrokenMessage(number));
         }
-        if data.len() == total {
-            return Ok(self.complete(Message { role, id, body: Bytes::copy_from_slice(data) }, cost));
-        }
-        let mut assembled = BytesMut::with_capacity(total.min(SET_ASIDE_BYTES_MAX));
+        let mut assembled = pool.take(total, SET_ASIDE_BYTES_MAX);
         assembled.extend_from_slice(data);
+        if assembled.len() == total {
+            return Ok(self.complete(Message { role, id, body: pool.share(assembled) }, cost));
+        }
         self.partial = Some(Incoming { role, id, total, data: assembled, cost });
         self.give_back_partial();
         Ok(None)
     }
 
     /// Takes in a further piece.
-    pub fn go_on(&mut self, number: u32, data: &[u8]) -> Result<Option<Message>, ProtocolError> {
+    pub fn go_on(&mut self, number: u32, data: &[u8], pool: &Pool) -> Result<Option<Message>, ProtocolError> {
         let cost = self.charge(number, data.len() as u64)?;
         let mut partial = self.partial.take().ok_or(ProtocolError::BrokenMessage(number))?;
         partial.data.extend_from_slice(data);
@@ -258,7 +258,7 @@ impl Channel {
             return Ok(None);
         }
         let Incoming { role, id, data, cost, .. } = partial;
-        Ok(self.complete(Message { role, id, body: data.freeze() }, cost))
+        Ok(self.complete(Message { role, id, body: pool.share(data) }, cost))
     }
 
     /// The peer sends nothing more.

@@ -27,6 +27,7 @@ use bytes::Bytes;
 
 use super::frame::{Frame, FrameError, NAME_BYTES_MAX, Role};
 use super::limits::{ChannelOptions, PeerLimits};
+use super::pool::Pool;
 use channel::{Channel, Phase};
 use liveness::Liveness;
 
@@ -171,6 +172,7 @@ enum Farewell {
 /// One end of a connection.
 pub struct Mux {
     limits: PeerLimits,
+    pool: Pool,
     next_local: u32,
     last_remote: u32,
     channels: BTreeMap<u32, Channel>,
@@ -197,6 +199,7 @@ impl Mux {
         Self {
             liveness: Liveness::new(limits.ping_interval, limits.idle, now),
             limits,
+            pool: Pool::default(),
             next_local,
             last_remote,
             channels: BTreeMap::new(),

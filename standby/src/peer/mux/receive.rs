@@ -47,14 +47,16 @@ impl Mux {
                 Ok(())
             }
             Frame::Message { channel: number, role, id, total, data } => {
+                let pool = self.pool.clone();
                 let Some(channel) = self.known(number)? else { return Ok(()) };
-                let answer = channel.begin(number, (role, id, total), data)?;
+                let answer = channel.begin(number, (role, id, total), data, &pool)?;
                 self.received_piece(number, answer);
                 Ok(())
             }
             Frame::More { channel: number, data } => {
+                let pool = self.pool.clone();
                 let Some(channel) = self.known(number)? else { return Ok(()) };
-                let answer = channel.go_on(number, data)?;
+                let answer = channel.go_on(number, data, &pool)?;
                 self.received_piece(number, answer);
                 Ok(())
             }

@@ -12,7 +12,7 @@ use super::frame::{PROTECTION_BYTES_MAX, RECORD_FRAMES_BYTES_MAX};
 
 /// Bytes of the checksum (XXH3-64, seed: the record's number; big-endian, behind the record).
 const CHECKSUM_BYTES: usize = 8;
-/// Records under one key, 64 GiB of the longest. AES-GCM is good for 2^24.5 of such (RFC 8446, 5.5).
+/// Records under one key: 64 GiB of the longest. AES-GCM may go to 2^24.5 records of 16 KiB, 362 GiB (RFC 8446, 5.5).
 const RECORDS_PER_KEY: u64 = 1 << 20;
 
 /// A record that is not what its sender sent.

@@ -1,4 +1,4 @@
-//! The server is killed while it packs under concurrent commits, again and again. The database is whole afterwards:
+//! The server is killed, or told to end, while it packs under concurrent commits, again and again. The database is whole afterwards:
 //! whatever was acknowledged since the pack time is there, and what can be reached; `standby verify` and ZODB agree.
 //!
 //! `STANDBY_CRASH_ROUNDS=N` and `STANDBY_SEED=N` as in `crashes.rs`.
@@ -21,6 +21,13 @@ use zeo_proto::{Encoding, Oid, Tid, Value};
 /// Objects that only lie there, so that a pack takes a while.
 const BALLAST: u64 = 4000;
 const WITNESSES: u64 = 3;
+
+/// How the server ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Kill,
+    Terminate,
+}
 
 fn rounds() -> Result<u64> {
     match std::env::var("STANDBY_CRASH_ROUNDS") {
@@ -46,12 +53,13 @@ fn make(data: &std::path::Path, witnesses: &[Witness]) -> Result<()> {
     file.finish()
 }
 
-/// All witnesses commit, with a pack to the moment `pack_to` among it, until the server is killed. Says whether that was
-/// within the pack.
-fn commit_until_killed(
+/// All witnesses commit, with a pack to the moment `pack_to` among it, until the server ends. Says whether that was within
+/// the pack.
+fn commit_until_the_end(
     witnesses: Vec<Witness>,
     running: &mut Running,
     pack_to: Option<f64>,
+    end: End,
     seed: &mut Seed,
 ) -> Result<(Vec<Witness>, bool)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -84,12 +92,16 @@ fn commit_until_killed(
     poll::until("a moment of the pack", poll::PATIENCE, || {
         Ok((packed.load(Ordering::SeqCst) || acknowledged() >= enough).then_some(()))
     })?;
-    running.server.kill()?;
     let within = pack_to.is_some() && !packed.load(Ordering::SeqCst);
+    match end {
+        End::Kill => running.server.kill()?,
+        End::Terminate => running.server.stop()?,
+    }
     if let Some(pack) = pack {
         let ended = runtime.block_on(pack)?;
-        // Cut off, but not refused.
-        ensure!(!ended.as_ref().is_err_and(|error| error.is::<Refused>()), "{ended:?}");
+        // Cut off, but not refused: that it may be only by a server that ends.
+        let refused = ended.as_ref().is_err_and(|error| error.is::<Refused>());
+        ensure!(!refused || end == End::Terminate, "{ended:?}");
     }
     let mut witnesses = Vec::new();
     for task in tasks {
@@ -117,6 +129,15 @@ fn check(running: &Running, witnesses: &mut [Witness], known: &[usize]) -> Resul
 
 #[test]
 fn a_database_outlives_kills_while_it_is_packed_under_commits() -> Result<()> {
+    end_again_and_again(End::Kill, rounds()?)
+}
+
+#[test]
+fn a_server_that_is_told_to_end_gives_up_a_pack_and_the_exit_status_is_0() -> Result<()> {
+    end_again_and_again(End::Terminate, rounds()?.div_ceil(3))
+}
+
+fn end_again_and_again(end: End, rounds: u64) -> Result<()> {
     let mut seed = Seed::announced();
     let folder = place::scratch("pack-crashes")?;
     let data = folder.path().join("Data.fs");
@@ -126,16 +147,16 @@ fn a_database_outlives_kills_while_it_is_packed_under_commits() -> Result<()> {
     let setup = Setup::under_test(&data, Encoding::Msgpack)?;
     let mut judge = Script::start("judge.py", [""; 0])?;
     let mut running = setup.start()?;
-    let (mut within, rounds) = (0, rounds()?);
+    let mut within = 0;
     for round in 0..=rounds {
         let known: Vec<_> = witnesses.iter().map(Witness::committed).collect();
         // First everything that the root refers to has to be there. Then each pack drops what the last round left.
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
         let pack_to = (round > 0).then_some(now);
-        let killed = commit_until_killed(witnesses, &mut running, pack_to, &mut seed)
+        let ended = commit_until_the_end(witnesses, &mut running, pack_to, end, &mut seed)
             .with_context(|| format!("round {round}"))?;
-        within += u64::from(killed.1);
-        witnesses = killed.0;
+        within += u64::from(ended.1);
+        witnesses = ended.0;
         if round % 5 == 0 || round == rounds {
             let since = witnesses.iter().zip(&known).map(|(witness, known)| witness.ledger_from(*known));
             std::fs::write(&ledger, since.collect::<String>())?;
@@ -156,7 +177,7 @@ fn a_database_outlives_kills_while_it_is_packed_under_commits() -> Result<()> {
         ensure!(!folder.path().join(leftover).exists(), "{leftover} was left");
     }
     judge.end()?;
-    println!("killed {within} of {rounds} times within a pack");
-    ensure!(rounds < 10 || within >= rounds / 5, "only {within} of {rounds} kills were within a pack");
+    println!("ended {within} of {rounds} times within a pack");
+    ensure!(rounds < 10 || within >= rounds / 5, "only {within} of {rounds} ends were within a pack");
     Ok(())
 }

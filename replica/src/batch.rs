@@ -5,8 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::Guard;
-
 use crate::blobs::Placed;
 use crate::checksum::Chain;
 use crate::committer::{Job, Publish};
@@ -63,7 +61,7 @@ struct Resolved {
 impl Writer {
     pub(crate) fn new(storage: Arc<Inner>, publish: Arc<dyn Publish>) -> Self {
         Self {
-            generation: Guard::into_inner(storage.now()),
+            generation: storage.now_held(),
             storage,
             publish,
             bytes: Vec::new(),
@@ -76,6 +74,11 @@ impl Writer {
             placed: Vec::new(),
             batch: Vec::new(),
         }
+    }
+
+    /// Lets go of a log that is not the storage's any more.
+    pub(crate) fn follow(&mut self) {
+        self.generation = self.storage.now_held();
     }
 
     /// An empty batch to be filled.
@@ -94,7 +97,7 @@ impl Writer {
             self.fail(batch, &error);
             return;
         }
-        self.generation = Guard::into_inner(self.storage.now());
+        self.follow();
         let start = self.generation.mark();
         self.clear(start.end);
         let several = batch.len() > 1;

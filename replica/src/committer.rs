@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 
 use crate::batch::{BATCH_BYTES_MAX, Writer};
 use crate::inner::Inner;
+use crate::turns::Turns;
 use crate::{CommitError, Committed, Reservation, Transaction};
 
 /// Where the committer tells of what is durable. It calls from its own thread, in the order of tids; only after
@@ -38,6 +39,8 @@ struct Queue {
     arrived: Condvar,
     /// Whoever has it commits. `None` once the committer has ended.
     writer: Mutex<Option<Writer>>,
+    /// Between commits and a pack.
+    turns: Turns,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -55,6 +58,7 @@ impl Committer {
             waiting: Mutex::default(),
             arrived: Condvar::new(),
             writer: Mutex::new(Some(Writer::new(Arc::clone(storage), publish))),
+            turns: Turns::default(),
             thread: Mutex::new(None),
         });
         let thread = std::thread::Builder::new()
@@ -86,7 +90,9 @@ impl Committer {
     pub fn commit_here(&self, tag: u64, transaction: Transaction, reservation: Reservation) {
         self.enqueue(tag, transaction, reservation);
         // If somebody else commits now, they look at the queue again when they are done.
-        if let Ok(mut writer) = self.queue.writer.try_lock() {
+        if !self.queue.turns.is_held()
+            && let Ok(mut writer) = self.queue.writer.try_lock()
+        {
             self.queue.commit_next(&mut writer);
             drop(writer);
             self.queue.rouse();
@@ -116,11 +122,21 @@ impl Committer {
 
     /// Does something between two commits.
     pub(crate) fn paused<T>(&self, work: impl FnOnce() -> T) -> T {
-        let writer = self.queue.writer();
+        let hold = self.queue.turns.hold();
+        let mut writer = self.queue.writer();
         let done = work();
+        if let Some(writer) = writer.as_mut() {
+            writer.follow();
+        }
         drop(writer);
+        drop(hold);
         self.queue.rouse();
         done
+    }
+
+    /// Waits until something that is queued was committed; not at all when nothing is.
+    pub(crate) fn give_way(&self) {
+        self.queue.turns.give_way(|| !self.queue.waiting().jobs.is_empty());
     }
 
     /// Commits what is queued, and stops the thread.
@@ -197,6 +213,7 @@ impl Queue {
         }
         if !batch.is_empty() {
             writer.commit(&mut batch);
+            self.turns.batch_done();
         }
         writer.keep_batch_buffer(batch);
     }
@@ -220,6 +237,7 @@ fn run(queue: &Queue) {
     }
     let _gone = Gone(queue);
     while queue.wait() {
+        queue.turns.wait();
         queue.commit_next(&mut queue.writer());
     }
 }

@@ -18,6 +18,7 @@ use redb::{
     ReadableTableMetadata, TableDefinition, TableError,
 };
 
+use crate::anchor::Anchor;
 use crate::error::IndexError;
 use crate::format::LOG_START;
 use crate::{Checksum, Oid, ReadError, Tid};
@@ -54,6 +55,11 @@ impl Mark {
         max_oid: Oid::ROOT,
         objects: 0,
     };
+
+    /// That of a log from which a pack may have removed everything.
+    pub(crate) fn start(anchor: Option<&Anchor>) -> Self {
+        Self { checksum: Anchor::settle(anchor, LOG_START, Checksum::ZERO), ..Self::START }
+    }
 }
 
 /// A transaction's entry.

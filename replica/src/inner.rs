@@ -4,23 +4,30 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::anchor::Anchor;
 use crate::committer::Committer;
 use crate::drainer::Drainer;
 use crate::index::Mark;
 use crate::lock::LogLock;
 use crate::log::LogFile;
+use crate::pins::Pins;
 use crate::positions::Positions;
 use crate::space::Space;
-use crate::{BlobStore, CloseError, Tid};
+use crate::{BlobStore, CloseError, OpenOptions, Tid};
 
 /// What all handles of a storage share.
 pub(crate) struct Inner {
     pub(crate) path: PathBuf,
     pub(crate) read_only: bool,
+    /// What it was opened with.
+    pub(crate) options: OpenOptions,
     pub(crate) blobs: Option<BlobStore>,
     pub(crate) space: Arc<Space>,
     pub(crate) committer: Mutex<Option<Committer>>,
-    pub(crate) packing: AtomicBool,
+    /// What transactions under way point back to.
+    pub(crate) pins: Arc<Pins>,
+    /// Held by the pack that is under way.
+    pub(crate) packing: Mutex<()>,
     current: ArcSwap<Generation>,
     lock: Mutex<Option<LogLock>>,
     closed: AtomicBool,
@@ -36,6 +43,8 @@ pub(crate) struct Generation {
     pub(crate) log: Arc<LogFile>,
     pub(crate) positions: Arc<Positions>,
     pub(crate) drainer: Drainer,
+    /// Where the running checksum goes on after what was packed.
+    pub(crate) anchor: Option<Anchor>,
     published: Published,
 }
 
@@ -47,11 +56,20 @@ struct Published {
 }
 
 impl Generation {
-    pub(crate) fn new(log: Arc<LogFile>, positions: Arc<Positions>, mark: Mark) -> Self {
+    /// Starts writing the index from `indexed` on. What follows it in the log up to `mark` is handed in by the
+    /// caller.
+    pub(crate) fn start(
+        log: Arc<LogFile>,
+        positions: Arc<Positions>,
+        anchor: Option<Anchor>,
+        indexed: Mark,
+        mark: Mark,
+    ) -> Self {
         Self {
-            drainer: Drainer::start(Arc::clone(&log), Arc::clone(&positions), mark),
+            drainer: Drainer::start(Arc::clone(&log), Arc::clone(&positions), indexed),
             log,
             positions,
+            anchor,
             published: Published { last_tid: AtomicU64::new(mark.last_tid.get()), mark: Mutex::new(mark) },
         }
     }
@@ -82,18 +100,20 @@ impl Generation {
 impl Inner {
     pub(crate) fn new(
         path: PathBuf,
-        read_only: bool,
+        options: OpenOptions,
         blobs: Option<BlobStore>,
         generation: Generation,
         lock: Option<LogLock>,
     ) -> Self {
         Self {
             path,
-            read_only,
+            read_only: options.read_only,
+            options,
             blobs,
             space: Arc::new(Space::new(Arc::clone(&generation.log), generation.mark().end)),
             committer: Mutex::new(None),
-            packing: AtomicBool::new(false),
+            pins: Arc::default(),
+            packing: Mutex::new(()),
             current: ArcSwap::from_pointee(generation),
             lock: Mutex::new(lock),
             closed: AtomicBool::new(false),
@@ -108,18 +128,34 @@ impl Inner {
         self.current.load()
     }
 
+    /// The same for longer work.
+    pub(crate) fn now_held(&self) -> Arc<Generation> {
+        self.current.load_full()
+    }
+
     /// Lets everyone who begins to read from now on see another generation. Returns the one before.
     pub(crate) fn replace(&self, generation: Generation) -> Arc<Generation> {
+        assert_eq!(generation.last_tid(), self.now().last_tid(), "a pack takes no transaction back");
         self.current.swap(Arc::new(generation))
     }
 
     /// Does something while the committer stands still.
     pub(crate) fn while_nobody_commits<T>(&self, work: impl FnOnce() -> T) -> T {
-        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match committer {
+        match self.running_committer() {
             Some(committer) => committer.paused(work),
             None => work(),
         }
+    }
+
+    /// Lets the committer take its turn, if it wants one.
+    pub(crate) fn give_way(&self) {
+        if let Some(committer) = self.running_committer() {
+            committer.give_way();
+        }
+    }
+
+    fn running_committer(&self) -> Option<Committer> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -139,7 +175,9 @@ impl Inner {
         if let Some(committer) = committer {
             committer.end(checkpoint);
         }
-        let now = self.now();
+        // A pack under way notices, and clears up.
+        let packing = self.packing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now_held();
         let indexed = if checkpoint {
             now.drainer.checkpoint_and_stop()
         } else {
@@ -147,6 +185,7 @@ impl Inner {
             Ok(())
         };
         now.positions.index.close();
+        drop(packing);
         let given_back = if self.read_only { Ok(()) } else { self.space.give_back() };
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         indexed?;

@@ -16,6 +16,7 @@
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
 //! | `verify` | checking all of it |
 
+mod anchor;
 mod batch;
 mod blobs;
 mod checksum;
@@ -31,6 +32,7 @@ mod log;
 mod open;
 mod options;
 mod pack;
+mod pins;
 mod positions;
 mod recent;
 mod references;
@@ -40,6 +42,7 @@ mod space;
 mod storage;
 mod tail;
 mod transaction;
+mod turns;
 mod types;
 mod undo;
 mod verify;
@@ -53,7 +56,8 @@ pub use error::{
 };
 pub use history::{Records, Transactions};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
-pub use pack::{PackError, PackOptions, PackReport};
+pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
+pub use references::{ReferenceError, ReferenceScanner};
 pub use space::Reservation;
 pub use storage::Storage;
 pub use transaction::Transaction;

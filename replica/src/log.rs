@@ -62,12 +62,7 @@ impl LogFile {
             buffer.clear();
         }
         let head = RecordHead::decode(&header).expect("a whole header");
-        if head.oid != oid {
-            return Err(ReadError::corrupt(
-                position,
-                format!("a record of {oid} should be here, not of {}", head.oid),
-            ));
-        }
+        check_owner(&head, oid, position)?;
         Ok(head)
     }
 
@@ -141,12 +136,7 @@ impl LogFile {
             };
         }
         let head = RecordHead::decode(&bytes).expect("a whole header");
-        if head.oid != oid {
-            return Err(ReadError::corrupt(
-                position,
-                format!("a record of {oid} should be here, not of {}", head.oid),
-            ));
-        }
+        check_owner(&head, oid, position)?;
         let back = if head.data_length == 0 { number(&bytes, RECORD_HEADER) } else { 0 };
         check_earlier("back pointer", back, position)?;
         check_earlier("previous record", head.previous, position)?;
@@ -252,6 +242,14 @@ fn retry(mut read: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<usiz
             other => return Ok(other?),
         }
     }
+}
+
+/// The record at a position must be of the object that is looked for.
+fn check_owner(head: &RecordHead, oid: Oid, position: u64) -> Result<(), ReadError> {
+    if head.oid == oid {
+        return Ok(());
+    }
+    Err(ReadError::corrupt(position, format!("a record of {oid} should be here, not of {}", head.oid)))
 }
 
 fn body_length(head: &RecordHead, position: u64) -> Result<usize, ReadError> {

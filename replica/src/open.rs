@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::anchor::Anchor;
 use crate::drainer::keep_latest;
 use crate::format::{LOG_START, MAGIC, OLD_MAGIC};
 use crate::index::{Index, Mark, TransactionEntry};
 use crate::inner::{Generation, Inner};
 use crate::lock::LogLock;
 use crate::log::LogFile;
-use crate::pack::{PackFiles, finish_removal};
+use crate::pack::leftovers;
 use crate::positions::Positions;
 use crate::scan::{Bad, Scanned, Scanner};
 use crate::{
@@ -33,7 +34,7 @@ pub(crate) fn open(
 ) -> Result<(Inner, OpenReport), OpenError> {
     let lock = take_lock(path, options)?;
     if lock.is_some() && !options.read_only {
-        PackFiles::of(path).remove_leftovers().map_err(failed("removing what a pack left beside", path))?;
+        leftovers::settle(path, progress).map_err(failed("clearing up after a pack of", path))?;
     }
     let (file, created) = open_log(path, options)?;
     let size = file.metadata().map_err(failed("looking at", path))?.len();
@@ -44,20 +45,25 @@ pub(crate) fn open(
         Some(_) => open_index(path, options, progress)?,
         None => (private_index(path, options)?, IndexSource::Private),
     };
-    let covered = index.mark().map_err(index_error(path))?.unwrap_or(Mark::START);
+    let anchor = read_anchor(path)?;
+    let begin = Mark::start(anchor.as_ref());
+    let covered =
+        index.mark().map_err(index_error(path))?.filter(|mark| mark.end > LOG_START).unwrap_or(begin);
     let (index, covered) = if source != IndexSource::File {
         (index, covered)
-    } else if let Some(reason) = mismatch(&log, &index, &covered, size).map_err(index_error(path))? {
+    } else if let Some(reason) =
+        mismatch(&log, &index, &covered, size, anchor.as_ref()).map_err(index_error(path))?
+    {
         progress.note(&format!("the index is not of this log ({reason}); making it anew"));
         drop(index);
         let (index, from) = empty_index(path, options, IndexSource::Rebuilt)?;
         source = from;
-        (index, Mark::START)
+        (index, begin)
     } else {
         (index, covered)
     };
 
-    let mut catch_up = CatchUp { path, log: &log, index: &index, progress, size };
+    let mut catch_up = CatchUp { path, log: &log, index: &index, progress, size, anchor: anchor.as_ref() };
     let (mark, bad) = catch_up.run(covered)?;
     let cut = match bad {
         None => None,
@@ -74,12 +80,15 @@ pub(crate) fn open(
     };
     let positions = Arc::new(Positions::new(index, &mark, options.recent_entries));
     let blobs = open_blobs(options, lock.is_some(), &positions)?;
-    let generation = Generation::new(log, positions, mark);
-    if let (Some(_), Some(store), false) = (&lock, &blobs, options.read_only) {
-        let has = |oid, tid| Ok(generation.find_record(oid, tid)?.is_some());
-        finish_removal(store, &index_path(path), &has).map_err(index_error(path))?;
+    let generation = Generation::start(log, positions, anchor, mark, mark);
+    let locked = lock.is_some();
+    let inner = Inner::new(path.to_owned(), options.clone(), blobs, generation, lock);
+    if locked
+        && !options.read_only
+        && let Err(error) = inner.remove_listed_blobs()
+    {
+        tracing::warn!(%error, "blobs that an earlier pack dropped could not be removed");
     }
-    let inner = Inner::new(path.to_owned(), options.read_only, blobs, generation, lock);
     Ok((inner, report))
 }
 
@@ -150,10 +159,20 @@ fn check_magic(file: &File, path: &Path, size: u64) -> Result<(), OpenError> {
 }
 
 /// `Data.fs.standby`, the folder of what is ours.
-fn folder(path: &Path) -> PathBuf {
+pub(crate) fn folder(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".standby");
     name.into()
+}
+
+/// The file with the anchor of a log's checksum.
+pub(crate) fn anchor_path(path: &Path) -> PathBuf {
+    folder(path).join("anchor")
+}
+
+fn read_anchor(path: &Path) -> Result<Option<Anchor>, OpenError> {
+    let file = anchor_path(path);
+    Anchor::read(&file).map_err(failed("reading", &file))
 }
 
 /// The index file of a log.
@@ -228,6 +247,7 @@ fn mismatch(
     index: &Index,
     covered: &Mark,
     size: u64,
+    anchor: Option<&Anchor>,
 ) -> Result<Option<String>, ReadError> {
     if covered.end > size.max(LOG_START) {
         return Ok(Some(format!("the log has {size} bytes, the index covers {}", covered.end)));
@@ -236,13 +256,14 @@ fn mismatch(
         return Ok(None);
     }
     let before = index.transaction_before(covered.last_tid)?;
-    let (last, checksum) = before.map_or(Default::default(), |entry| (entry.tid, entry.checksum));
+    let start = Mark::start(anchor).checksum;
+    let (last, checksum) = before.map_or((Tid::ZERO, start), |entry| (entry.tid, entry.checksum));
     let mut scanner = Scanner::new(Arc::clone(log), covered.end);
     match scanner.step(covered.last_position, last, checksum)? {
         Scanned::Transaction(found)
             if found.head.tid == covered.last_tid
                 && found.end == covered.end
-                && found.checksum == covered.checksum => {}
+                && Anchor::settle(anchor, found.end, found.checksum) == covered.checksum => {}
         _ => return Ok(Some(format!("transaction {} is not as it was", covered.last_tid))),
     }
     let Some(first) = index.transaction_from(Tid::ZERO)? else {
@@ -272,24 +293,20 @@ fn random(low: u64, high: u64) -> u64 {
     low + number % (high - low).saturating_add(1)
 }
 
-/// An empty index for a log that is being packed.
-pub(crate) fn pack_index(path: &Path) -> Result<Index, crate::IndexError> {
-    Index::open(path, OpenOptions::default().index_cache_bytes)
-}
-
 /// Brings an index up to the end of the log.
-pub(crate) struct CatchUp<'a> {
-    pub(crate) path: &'a Path,
-    pub(crate) log: &'a Arc<LogFile>,
-    pub(crate) index: &'a Index,
-    pub(crate) progress: &'a dyn Progress,
+struct CatchUp<'a> {
+    path: &'a Path,
+    log: &'a Arc<LogFile>,
+    index: &'a Index,
+    progress: &'a dyn Progress,
     /// Where the log ends.
-    pub(crate) size: u64,
+    size: u64,
+    anchor: Option<&'a Anchor>,
 }
 
 impl CatchUp<'_> {
     /// Reads from `mark` on. Returns how far that went, and what is wrong there.
-    pub(crate) fn run(&mut self, covered: Mark) -> Result<(Mark, Option<Bad>), OpenError> {
+    fn run(&mut self, covered: Mark) -> Result<(Mark, Option<Bad>), OpenError> {
         let mut scanner = Scanner::new(Arc::clone(self.log), self.size);
         let mut mark = covered;
         let mut objects: Vec<(u64, u64)> = Vec::new();
@@ -304,6 +321,7 @@ impl CatchUp<'_> {
                 Scanned::Transaction(found) => found,
             };
             let tid = found.head.tid;
+            let checksum = Anchor::settle(self.anchor, found.end, found.checksum);
             for record in scanner.records() {
                 objects.push((record.oid.get(), record.position));
                 mark.max_oid = mark.max_oid.max(record.oid);
@@ -311,8 +329,11 @@ impl CatchUp<'_> {
             mark.end = found.end;
             mark.last_tid = tid;
             mark.last_position = found.position;
-            mark.checksum = found.checksum;
-            transactions.push(TransactionEntry { tid, position: found.position, checksum: found.checksum });
+            mark.checksum = checksum;
+            if let Some(anchor) = self.anchor.filter(|anchor| anchor.is_at(found.end, found.checksum)) {
+                mark.max_oid = mark.max_oid.max(anchor.max_oid);
+            }
+            transactions.push(TransactionEntry { tid, position: found.position, checksum });
             if mark.end - told >= PROGRESS_BYTES {
                 told = mark.end;
                 self.progress.indexing(mark.end, self.size);

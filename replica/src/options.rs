@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{Checksum, Tid};
+use crate::{Checksum, PackStage, Tid};
 
 /// How a storage is opened.
 #[derive(Clone, Debug)]
@@ -37,9 +37,10 @@ pub trait Progress: Send + Sync {
         let _ = (done_bytes, total_bytes);
     }
 
-    /// So many bytes of the log have been packed, of so many; once for planning, once for copying.
-    fn packing(&self, done_bytes: u64, total_bytes: u64) {
-        let _ = (done_bytes, total_bytes);
+    /// A pack is at this stage, and has done so many bytes of the log in it, of so many (0: that is not known). From
+    /// [`PackStage::Stopped`] on it is called with commits stopped, until [`PackStage::Switched`].
+    fn packing(&self, stage: PackStage, done_bytes: u64, total_bytes: u64) {
+        let _ = (stage, done_bytes, total_bytes);
     }
 
     /// Something that an operator should know: an index that was rebuilt, a torn end that was cut off.

@@ -23,22 +23,17 @@ struct Pending {
 
 impl Positions {
     pub(crate) fn new(index: Index, mark: &Mark, recent_entries: usize) -> Self {
-        Self {
-            index,
-            recent: Recent::new(recent_entries),
-            pending: Mutex::default(),
-            max_oid: AtomicU64::new(mark.max_oid.get()),
-        }
+        Self::with_recent(index, mark, Recent::new(recent_entries))
+    }
+
+    /// With positions in memory that are known already.
+    pub(crate) fn with_recent(index: Index, mark: &Mark, recent: Recent) -> Self {
+        Self { index, recent, pending: Mutex::default(), max_oid: AtomicU64::new(mark.max_oid.get()) }
     }
 
     /// The greatest oid of any record.
     pub(crate) fn max_oid(&self) -> Oid {
         Oid::new(self.max_oid.load(Ordering::Acquire))
-    }
-
-    /// Oids up to this one have been in use, whether or not the log still has them.
-    pub(crate) fn raise_max_oid(&self, oid: Oid) {
-        self.max_oid.fetch_max(oid.get(), Ordering::Release);
     }
 
     /// The position of an object's current record; `None` for one that was never stored.

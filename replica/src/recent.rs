@@ -52,11 +52,6 @@ impl Recent {
         Self { shards, entries_max: entries_max.div_ceil(SHARDS) }
     }
 
-    /// How many clean positions there is room for.
-    pub(crate) fn capacity(&self) -> usize {
-        self.entries_max * SHARDS
-    }
-
     pub(crate) fn find(&self, oid: Oid) -> Found {
         let shard = self.shard(oid);
         match shard.positions.get(&oid.get()) {
@@ -104,6 +99,17 @@ impl Recent {
                     shard.sweep();
                 }
             }
+        }
+    }
+
+    /// Hands over all positions. What is committed meanwhile may be among them or not.
+    pub(crate) fn each(&self, mut take: impl FnMut(Oid, u64)) {
+        for shard in &self.shards {
+            let entries = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let known: Vec<(u64, u64)> =
+                entries.positions.iter().map(|(oid, at)| (*oid, at & !DIRTY)).collect();
+            drop(entries);
+            known.into_iter().for_each(|(oid, position)| take(Oid::new(oid), position));
         }
     }
 

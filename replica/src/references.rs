@@ -1,372 +1,524 @@
-//! Which objects a record refers to.
+//! The persistent references in a record, without making any object.
 //!
-//! A record is two pickles, the class's and the state's. They are walked opcode by opcode; nothing is instantiated and
-//! no tree is built. Of the values on the stack only what a persistent id can consist of is kept: what counts as a
-//! reference is what `ZODB.serialize.referencesf` returns. A persistent id is an oid, a tuple that begins with one, or
-//! a list, which is a weak reference or one into another database and does not count.
-
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+//! A record is two pickles, the class and the state (`ZODB/serialize.py`). A [`ReferenceScanner`] walks through their
+//! opcodes with a stack and a memo, as an unpickler does, but keeps of each value only what it would be as a
+//! persistent id:
+//!
+//! | persistent id | means | is a reference |
+//! |---|---|---|
+//! | oid | an object | yes |
+//! | (oid, class) | an object of this class | yes |
+//! | \['w', (oid,)\], \['w', (oid, database)\], \[oid\] | a weak reference | no |
+//! | \['n', (database, oid)\], \['m', (database, oid, class)\] | an object of another database | no |
+//!
+//! An oid is eight bytes, written as bytes, as a Python 2 string, as text of characters below 256, or as
+//! `_codecs.encode(text, 'latin1')`. All opcodes of the protocols 0 to 5 are known. What is a reference here
+//! is what `ZODB.serialize.referencesf` returns, which does not know the protocols 4 and 5, Python 2 strings beyond
+//! ASCII and `_codecs.encode`.
 
 use crate::Oid;
-use crate::recent::Mix;
 
-/// Why a record could not be read. The offset is into the record's data.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{what} at byte {offset} of the record")]
-pub struct BadPickle {
-    /// Where.
+/// Values on the stack of an unpickler; a record that needs more is taken for damaged. One takes 16 bytes.
+const STACK_MAX: usize = 1 << 24;
+/// Memo entries with smaller numbers are kept in a vector. One takes 16 bytes.
+const MEMO_DENSE: u64 = 1 << 20;
+
+/// Why a record's references could not be found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason} at byte {offset} of the record's data")]
+pub struct ReferenceError {
+    /// Where in the record's data.
     pub offset: usize,
     /// What is wrong there.
-    pub what: &'static str,
+    pub reason: &'static str,
 }
 
-/// Appends the objects that a record refers to, in the order of the record.
-///
-/// # Errors
-/// The data are not two pickles.
-pub fn references(data: &[u8], found: &mut Vec<Oid>) -> Result<(), BadPickle> {
-    let mut walker = Walker { data, at: 0, stack: Vec::new(), memo: HashMap::default(), found };
-    walker.pickle()?;
-    walker.pickle()
+/// Finds references. Keeps its memory from record to record.
+#[derive(Debug, Default)]
+pub struct ReferenceScanner {
+    stack: Vec<Kind>,
+    marks: Vec<usize>,
+    memo: Vec<Kind>,
+    memo_sparse: std::collections::HashMap<u64, Kind>,
+    memo_next: u64,
 }
 
 /// What is known of a value.
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    /// Where a collection begins.
-    Mark,
-    /// Bytes, or text that may stand for bytes.
-    Bytes(&'a [u8]),
-    /// An oid that was written as text and encoded.
-    Oid([u8; 8]),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing that matters.
+    Other,
+    /// Not in the memo.
+    Absent,
+    /// Eight bytes, or text that can be eight bytes.
+    Oid(u64),
+    /// A tuple that begins with such.
+    Tuple(u64),
+    /// A list.
     List,
-    /// A tuple, of which the first item may be an oid or text.
-    Tuple(First<'a>),
-    /// The function `_codecs.encode`, by which bytes are written in old protocols.
+    /// The function `_codecs.encode`.
     Encode,
-    Other,
 }
 
-#[derive(Clone, Copy)]
-enum First<'a> {
-    Bytes(&'a [u8]),
-    Oid([u8; 8]),
-    Other,
-}
-
-struct Walker<'a, 'f> {
-    data: &'a [u8],
-    at: usize,
-    stack: Vec<Value<'a>>,
-    memo: HashMap<u64, Value<'a>, BuildHasherDefault<Mix>>,
-    found: &'f mut Vec<Oid>,
-}
-
-type Walk<T = ()> = Result<T, BadPickle>;
-
-impl<'a> Walker<'a, '_> {
-    fn bad<T>(&self, what: &'static str) -> Walk<T> {
-        Err(BadPickle { offset: self.at, what })
+impl ReferenceScanner {
+    /// A scanner.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    fn take(&mut self, count: u64) -> Walk<&'a [u8]> {
-        let rest = &self.data[self.at..];
-        match usize::try_from(count).ok().and_then(|count| rest.get(..count)) {
-            Some(bytes) => {
-                self.at += bytes.len();
-                Ok(bytes)
+    /// Hands `found` every reference in a record's data, in the order of the pickle, repetitions included.
+    ///
+    /// # Errors
+    /// The data are not two whole pickles, or one has a persistent id of an unknown form. `found` may have been
+    /// called before.
+    pub fn scan(&mut self, data: &[u8], mut found: impl FnMut(Oid)) -> Result<(), ReferenceError> {
+        self.memo.clear();
+        self.memo_sparse.clear();
+        self.memo_next = 0;
+        let mut input = Input { data, at: 0 };
+        // The state may refer to the memo of the class.
+        self.pickle(&mut input, &mut found)?;
+        self.pickle(&mut input, &mut found)
+    }
+
+    fn pickle(&mut self, input: &mut Input<'_>, found: &mut impl FnMut(Oid)) -> Result<(), ReferenceError> {
+        self.stack.clear();
+        self.marks.clear();
+        loop {
+            let start = input.at;
+            match self.opcode(input, found) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(reason) => return Err(ReferenceError { offset: start, reason }),
             }
-            None => self.bad("the pickle ends too early"),
         }
     }
 
-    /// A little-endian number of so many bytes.
-    fn number(&mut self, bytes: u64) -> Walk<u64> {
-        Ok(self.take(bytes)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    }
-
-    fn sized(&mut self, length_bytes: u64) -> Walk<&'a [u8]> {
-        let length = self.number(length_bytes)?;
-        self.take(length)
-    }
-
-    fn line(&mut self) -> Walk<&'a [u8]> {
-        let rest = &self.data[self.at..];
-        match rest.iter().position(|byte| *byte == b'\n') {
-            Some(end) => {
-                self.at += end + 1;
-                Ok(&rest[..end])
+    /// One opcode. `false`: it was the last one.
+    fn opcode(&mut self, input: &mut Input<'_>, found: &mut impl FnMut(Oid)) -> Result<bool, &'static str> {
+        match input.byte()? {
+            b'.' => {
+                self.pop()?;
+                return Ok(false);
             }
-            None => self.bad("a line without an end"),
+            // Values that cannot be an oid, by the length of their argument.
+            b'N' | 0x88 | 0x89 | b'}' | 0x8f | 0x97 => self.push(Kind::Other)?,
+            b'K' => self.skip_and_push(input, 1)?,
+            b'M' => self.skip_and_push(input, 2)?,
+            b'J' => self.skip_and_push(input, 4)?,
+            b'G' => self.skip_and_push(input, 8)?,
+            0x82 => self.skip_and_push(input, 1)?,
+            0x83 => self.skip_and_push(input, 2)?,
+            0x84 => self.skip_and_push(input, 4)?,
+            b'F' | b'I' | b'L' => {
+                input.line()?;
+                self.push(Kind::Other)?;
+            }
+            0x8a => {
+                let length = input.number(1)?;
+                self.skip_and_push(input, length)?;
+            }
+            0x8b => {
+                let length = input.number(4)?;
+                self.skip_and_push(input, length)?;
+            }
+            0x96 => {
+                let length = input.number(8)?;
+                self.skip_and_push(input, length)?;
+            }
+            // Bytes and text.
+            b'U' | b'C' => self.bytes(input, 1)?,
+            b'T' | b'B' => self.bytes(input, 4)?,
+            0x8e => self.bytes(input, 8)?,
+            0x8c => self.text(input, 1)?,
+            b'X' => self.text(input, 4)?,
+            0x8d => self.text(input, 8)?,
+            b'S' => {
+                let kind = oid_of_quoted(input.line()?);
+                self.push(kind)?;
+            }
+            b'V' => {
+                let kind = oid_of_raw_unicode(input.line()?);
+                self.push(kind)?;
+            }
+            // Containers.
+            b']' => self.push(Kind::List)?,
+            b')' => self.push(Kind::Other)?,
+            b'(' => self.mark()?,
+            b'l' => self.gather(Kind::List)?,
+            b'd' | 0x91 => self.gather(Kind::Other)?,
+            b't' => {
+                let mark = self.take_mark()?;
+                let tuple = tuple_of(self.stack.get(mark).copied());
+                self.stack.truncate(mark);
+                self.push(tuple)?;
+            }
+            0x85 => self.tuple(1)?,
+            0x86 => self.tuple(2)?,
+            0x87 => self.tuple(3)?,
+            b'e' | b'u' | 0x90 => {
+                let mark = self.take_mark()?;
+                self.stack.truncate(mark);
+                self.top()?;
+            }
+            b'a' => self.drop_above(1)?,
+            b's' => self.drop_above(2)?,
+            // Objects.
+            b'c' => {
+                let module = input.line()?;
+                let name = input.line()?;
+                let encode = module == b"_codecs" && name == b"encode";
+                self.push(if encode { Kind::Encode } else { Kind::Other })?;
+            }
+            0x93 => self.replace(2, Kind::Other)?,
+            b'b' => self.drop_above(1)?,
+            0x81 => self.replace(2, Kind::Other)?,
+            0x92 => self.replace(3, Kind::Other)?,
+            b'R' => {
+                let arguments = self.pop()?;
+                let function = self.pop()?;
+                let result = match (function, arguments) {
+                    (Kind::Encode, Kind::Tuple(oid)) => Kind::Oid(oid),
+                    _ => Kind::Other,
+                };
+                self.push(result)?;
+            }
+            b'i' => {
+                input.line()?;
+                input.line()?;
+                self.gather(Kind::Other)?;
+            }
+            b'o' => {
+                let mark = self.take_mark()?;
+                if self.stack.len() <= mark {
+                    return Err("an object without a class");
+                }
+                self.stack.truncate(mark);
+                self.push(Kind::Other)?;
+            }
+            // Persistent ids.
+            b'Q' => {
+                match self.pop()? {
+                    Kind::Oid(oid) | Kind::Tuple(oid) => found(Oid::new(oid)),
+                    Kind::List => {}
+                    Kind::Other | Kind::Encode | Kind::Absent => {
+                        return Err("a persistent reference of unknown form");
+                    }
+                }
+                self.push(Kind::Other)?;
+            }
+            b'P' => {
+                let Kind::Oid(oid) = oid_of(input.line()?) else {
+                    return Err("a persistent reference of unknown form");
+                };
+                found(Oid::new(oid));
+                self.push(Kind::Other)?;
+            }
+            // The stack and the memo.
+            b'0' => match self.marks.last() {
+                Some(mark) if *mark == self.stack.len() => {
+                    self.marks.pop();
+                }
+                _ => {
+                    self.pop()?;
+                }
+            },
+            b'1' => {
+                let mark = self.take_mark()?;
+                self.stack.truncate(mark);
+            }
+            b'2' => {
+                let top = self.top()?;
+                self.push(top)?;
+            }
+            b'q' => {
+                let at = input.number(1)?;
+                self.put(at)?;
+            }
+            b'r' => {
+                let at = input.number(4)?;
+                self.put(at)?;
+            }
+            b'p' => {
+                let at = decimal(input.line()?)?;
+                self.put(at)?;
+            }
+            0x94 => self.put(self.memo_next)?,
+            b'h' => {
+                let at = input.number(1)?;
+                self.fetch(at)?;
+            }
+            b'j' => {
+                let at = input.number(4)?;
+                self.fetch(at)?;
+            }
+            b'g' => {
+                let at = decimal(input.line()?)?;
+                self.fetch(at)?;
+            }
+            // What says nothing of a value.
+            0x80 => {
+                input.take(1)?;
+            }
+            0x95 => {
+                input.take(8)?;
+            }
+            0x98 => {
+                self.top()?;
+            }
+            _ => return Err("not an opcode of a pickle"),
         }
+        Ok(true)
     }
 
-    fn push(&mut self, value: Value<'a>) {
-        self.stack.push(value);
-    }
-
-    fn pop(&mut self) -> Walk<Value<'a>> {
-        match self.stack.pop() {
-            Some(value) => Ok(value),
-            None => self.bad("the stack is empty"),
+    fn push(&mut self, kind: Kind) -> Result<(), &'static str> {
+        if self.stack.len() >= STACK_MAX {
+            return Err("more values at once than are allowed");
         }
+        self.stack.push(kind);
+        Ok(())
     }
 
-    fn drop_values(&mut self, count: usize) -> Walk {
+    fn pop(&mut self) -> Result<Kind, &'static str> {
+        if self.marks.last().is_some_and(|mark| *mark >= self.stack.len()) {
+            return Err("a mark where a value should be");
+        }
+        self.stack.pop().ok_or("a value that is not there")
+    }
+
+    fn top(&self) -> Result<Kind, &'static str> {
+        self.stack.last().copied().ok_or("a value that is not there")
+    }
+
+    /// Takes `count` values off, and leaves what they were added to.
+    fn drop_above(&mut self, count: usize) -> Result<(), &'static str> {
         for _ in 0..count {
             self.pop()?;
         }
-        Ok(())
+        self.top().map(|_| ())
     }
 
-    /// Takes away everything back to the last mark; returns the first value behind it.
-    fn pop_to_mark(&mut self) -> Walk<Option<Value<'a>>> {
-        match self.stack.iter().rposition(|value| matches!(value, Value::Mark)) {
-            Some(mark) => {
-                let first = self.stack.get(mark + 1).copied();
-                self.stack.truncate(mark);
-                Ok(first)
-            }
-            None => self.bad("no mark on the stack"),
+    fn replace(&mut self, count: usize, by: Kind) -> Result<(), &'static str> {
+        for _ in 0..count {
+            self.pop()?;
         }
+        self.push(by)
     }
 
-    fn tuple(&mut self, length: usize) -> Walk {
-        let Some(start) = self.stack.len().checked_sub(length) else { return self.bad("the stack is empty") };
-        let first = first_of(self.stack.get(start).copied());
-        self.stack.truncate(start);
-        self.push(Value::Tuple(first));
-        Ok(())
-    }
-
-    fn memorize(&mut self, key: u64) -> Walk {
-        let Some(value) = self.stack.last().copied() else { return self.bad("the stack is empty") };
-        self.memo.insert(key, value);
-        Ok(())
-    }
-
-    fn recall(&mut self, key: u64) -> Walk {
-        match self.memo.get(&key).copied() {
-            Some(value) => {
-                self.push(value);
-                Ok(())
-            }
-            None => self.bad("a value that was not memorized"),
+    fn tuple(&mut self, count: usize) -> Result<(), &'static str> {
+        let mut first = Kind::Other;
+        for _ in 0..count {
+            first = self.pop()?;
         }
+        self.push(tuple_of(Some(first)))
     }
 
-    fn decimal(&mut self) -> Walk<u64> {
-        let line = self.line()?;
-        let number = std::str::from_utf8(line).ok().and_then(|line| line.trim().parse().ok());
-        number.map_or_else(|| self.bad("not a number"), Ok)
+    fn mark(&mut self) -> Result<(), &'static str> {
+        if self.marks.len() >= STACK_MAX {
+            return Err("more marks at once than are allowed");
+        }
+        self.marks.push(self.stack.len());
+        Ok(())
     }
 
-    fn reduce(&mut self) -> Walk {
-        let args = self.pop()?;
-        let callable = self.pop()?;
-        let value = match (callable, args) {
-            (Value::Encode, Value::Tuple(First::Bytes(text))) => encoded(text),
-            _ => Value::Other,
+    fn take_mark(&mut self) -> Result<usize, &'static str> {
+        let mark = self.marks.pop().ok_or("a mark that is not there")?;
+        if mark > self.stack.len() {
+            return Err("a value that is not there");
+        }
+        Ok(mark)
+    }
+
+    fn gather(&mut self, into: Kind) -> Result<(), &'static str> {
+        let mark = self.take_mark()?;
+        self.stack.truncate(mark);
+        self.push(into)
+    }
+
+    fn skip_and_push(&mut self, input: &mut Input<'_>, length: u64) -> Result<(), &'static str> {
+        input.take(length)?;
+        self.push(Kind::Other)
+    }
+
+    fn bytes(&mut self, input: &mut Input<'_>, width: usize) -> Result<(), &'static str> {
+        let length = input.number(width)?;
+        let kind = oid_of(input.take(length)?);
+        self.push(kind)
+    }
+
+    fn text(&mut self, input: &mut Input<'_>, width: usize) -> Result<(), &'static str> {
+        let length = input.number(width)?;
+        let bytes = input.take(length)?;
+        // Eight characters below 256.
+        let kind = match bytes.len() {
+            8..=16 => std::str::from_utf8(bytes).map_or(Kind::Other, |text| oid_of_chars(text.chars())),
+            _ => Kind::Other,
         };
-        self.push(value);
+        self.push(kind)
+    }
+
+    fn put(&mut self, at: u64) -> Result<(), &'static str> {
+        let kind = self.top()?;
+        self.memo_next = self.memo_next.max(at.saturating_add(1));
+        if at >= MEMO_DENSE {
+            self.memo_sparse.insert(at, kind);
+            return Ok(());
+        }
+        let at = at as usize;
+        if at >= self.memo.len() {
+            self.memo.resize(at + 1, Kind::Absent);
+        }
+        self.memo[at] = kind;
         Ok(())
     }
 
-    fn reference(&mut self, id: Value<'a>) -> Walk {
-        let oid = match id {
-            Value::Bytes(bytes) | Value::Tuple(First::Bytes(bytes)) => bytes.try_into().ok(),
-            Value::Oid(oid) | Value::Tuple(First::Oid(oid)) => Some(oid),
-            Value::List => {
-                self.push(Value::Other); // weak, or into another database
-                return Ok(());
-            }
-            _ => return self.bad("a persistent id that is not ZODB's"),
+    fn fetch(&mut self, at: u64) -> Result<(), &'static str> {
+        let kind = if at >= MEMO_DENSE {
+            self.memo_sparse.get(&at).copied()
+        } else {
+            self.memo.get(at as usize).copied().filter(|kind| *kind != Kind::Absent)
         };
-        let Some(oid) = oid else { return self.bad("an oid that is not 8 bytes long") };
-        self.found.push(Oid::from_bytes(oid));
-        self.push(Value::Other);
-        Ok(())
+        self.push(kind.ok_or("a memo entry that is not there")?)
     }
+}
 
-    fn pickle(&mut self) -> Walk {
-        self.stack.clear(); // the memo goes on: one pickler writes both
-        loop {
-            let opcode = self.take(1)?[0];
-            match opcode {
-                b'.' => return self.pop().map(|_| ()),
-                b'(' => self.push(Value::Mark),
-                b'0' => self.drop_values(1)?,
-                b'1' => drop(self.pop_to_mark()?),
-                b'2' => match self.stack.last().copied() {
-                    Some(top) => self.push(top),
-                    None => return self.bad("the stack is empty"),
-                },
-                // Numbers and constants.
-                b'F' | b'I' | b'L' => {
-                    self.line()?;
-                    self.push(Value::Other);
+fn tuple_of(first: Option<Kind>) -> Kind {
+    match first {
+        Some(Kind::Oid(oid)) => Kind::Tuple(oid),
+        _ => Kind::Other,
+    }
+}
+
+fn oid_of(bytes: &[u8]) -> Kind {
+    bytes.try_into().map_or(Kind::Other, |bytes| Kind::Oid(u64::from_be_bytes(bytes)))
+}
+
+fn oid_of_chars(chars: impl Iterator<Item = char>) -> Kind {
+    let (mut number, mut count) = (0u64, 0);
+    for char in chars {
+        let Ok(byte) = u8::try_from(u32::from(char)) else { return Kind::Other };
+        count += 1;
+        if count > 8 {
+            return Kind::Other;
+        }
+        number = number << 8 | u64::from(byte);
+    }
+    if count == 8 { Kind::Oid(number) } else { Kind::Other }
+}
+
+/// A string as Python 2 writes it with protocol 0: quoted, with backslashes.
+fn oid_of_quoted(line: &[u8]) -> Kind {
+    let line = line.trim_ascii();
+    let [quote @ (b'\'' | b'"'), inner @ .., last] = line else { return Kind::Other };
+    if quote != last || inner.len() > 32 {
+        return Kind::Other;
+    }
+    let mut bytes = Vec::with_capacity(8);
+    let mut rest = inner;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let byte = match (first, after) {
+            (b'\\', [b'x', high, low, after @ ..]) => {
+                rest = after;
+                match (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) {
+                    (Some(high), Some(low)) => (high * 16 + low) as u8,
+                    _ => return Kind::Other,
                 }
-                b'J' => self.constant(4)?,
-                b'K' => self.constant(1)?,
-                b'M' => self.constant(2)?,
-                b'G' => self.constant(8)?,
-                0x8a => {
-                    self.sized(1)?;
-                    self.push(Value::Other);
-                }
-                0x8b => {
-                    self.sized(4)?;
-                    self.push(Value::Other);
-                }
-                b'N' | 0x88 | 0x89 => self.push(Value::Other),
-                // Text and bytes.
-                b'S' => {
-                    let line = self.line()?.trim_ascii();
-                    self.push(Value::Bytes(line.get(1..line.len().saturating_sub(1)).unwrap_or(line)));
-                }
-                b'V' => {
-                    let line = self.line()?;
-                    self.push(Value::Bytes(line));
-                }
-                b'T' | b'X' | b'B' => self.bytes(4)?,
-                b'U' | 0x8c | b'C' => self.bytes(1)?,
-                0x8d | 0x8e | 0x96 => self.bytes(8)?,
-                // Collections.
-                b']' => self.push(Value::List),
-                b'}' | 0x8f => self.push(Value::Other),
-                b')' => self.push(Value::Tuple(First::Other)),
-                b'l' => {
-                    self.pop_to_mark()?;
-                    self.push(Value::List);
-                }
-                b'd' | 0x91 => {
-                    self.pop_to_mark()?;
-                    self.push(Value::Other);
-                }
-                b't' => {
-                    let first = self.pop_to_mark()?;
-                    self.push(Value::Tuple(first_of(first)));
-                }
-                0x85 => self.tuple(1)?,
-                0x86 => self.tuple(2)?,
-                0x87 => self.tuple(3)?,
-                b'a' => self.drop_values(1)?,
-                b's' => self.drop_values(2)?,
-                b'e' | b'u' | 0x90 => drop(self.pop_to_mark()?),
-                // Objects.
-                b'c' => {
-                    let (module, name) = (self.line()?, self.line()?);
-                    self.push(global(module, name));
-                }
-                0x93 => {
-                    let (name, module) = (self.pop()?, self.pop()?);
-                    let value = match (module, name) {
-                        (Value::Bytes(module), Value::Bytes(name)) => global(module, name),
-                        _ => Value::Other,
-                    };
-                    self.push(value);
-                }
-                b'R' => self.reduce()?,
-                b'b' => self.drop_values(1)?,
-                0x81 => {
-                    self.drop_values(2)?;
-                    self.push(Value::Other);
-                }
-                0x92 => {
-                    self.drop_values(3)?;
-                    self.push(Value::Other);
-                }
-                b'i' => {
-                    self.line()?;
-                    self.line()?;
-                    self.pop_to_mark()?;
-                    self.push(Value::Other);
-                }
-                b'o' => {
-                    self.pop_to_mark()?;
-                    self.push(Value::Other);
-                }
-                0x82 => self.constant(1)?,
-                0x83 => self.constant(2)?,
-                0x84 => self.constant(4)?,
-                // The memo.
-                b'p' => {
-                    let key = self.decimal()?;
-                    self.memorize(key)?;
-                }
-                b'q' => {
-                    let key = self.number(1)?;
-                    self.memorize(key)?;
-                }
-                b'r' => {
-                    let key = self.number(4)?;
-                    self.memorize(key)?;
-                }
-                0x94 => self.memorize(self.memo.len() as u64)?,
-                b'g' => {
-                    let key = self.decimal()?;
-                    self.recall(key)?;
-                }
-                b'h' => {
-                    let key = self.number(1)?;
-                    self.recall(key)?;
-                }
-                b'j' => {
-                    let key = self.number(4)?;
-                    self.recall(key)?;
-                }
-                // References.
-                b'Q' => {
-                    let id = self.pop()?;
-                    self.reference(id)?;
-                }
-                b'P' => {
-                    let id = self.line()?;
-                    self.reference(Value::Bytes(id))?;
-                }
-                // What says something about the pickle itself.
-                0x80 => drop(self.take(1)?),
-                0x95 => drop(self.take(8)?),
-                0x97 => self.push(Value::Other),
-                0x98 => {}
-                _ => return self.bad("no pickle has this opcode"),
             }
+            (b'\\', [digit @ b'0'..=b'7', ..]) => {
+                let mut number = u32::from(digit - b'0');
+                rest = &after[1..];
+                for _ in 0..2 {
+                    let [digit @ b'0'..=b'7', after @ ..] = rest else { break };
+                    number = number * 8 + u32::from(digit - b'0');
+                    rest = after;
+                }
+                number as u8
+            }
+            (b'\\', [escaped, after @ ..]) => {
+                rest = after;
+                match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'a' => 7,
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'v' => 11,
+                    b'\\' | b'\'' | b'"' => *escaped,
+                    _ => return Kind::Other,
+                }
+            }
+            (byte, _) => *byte,
+        };
+        bytes.push(byte);
+    }
+    oid_of(&bytes)
+}
+
+/// Text as protocol 0 writes it: Latin-1, and `\uXXXX` for some.
+fn oid_of_raw_unicode(line: &[u8]) -> Kind {
+    if line.len() > 48 {
+        return Kind::Other;
+    }
+    let mut chars = Vec::with_capacity(8);
+    let mut rest = line;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if let (b'\\', [b'u', digits @ ..]) = (first, after)
+            && let Some(hex) = digits.get(..4).and_then(|digits| std::str::from_utf8(digits).ok())
+            && let Some(char) = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)
+        {
+            chars.push(char);
+            rest = &digits[4..];
+        } else {
+            chars.push(char::from(*first));
         }
     }
+    oid_of_chars(chars.into_iter())
+}
 
-    fn constant(&mut self, bytes: u64) -> Walk {
-        self.take(bytes)?;
-        self.push(Value::Other);
-        Ok(())
+fn decimal(line: &[u8]) -> Result<u64, &'static str> {
+    let digits = std::str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
+    digits.ok_or("a memo number that is none")
+}
+
+struct Input<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Input<'a> {
+    fn byte(&mut self) -> Result<u8, &'static str> {
+        let byte = *self.data.get(self.at).ok_or(ENDS)?;
+        self.at += 1;
+        Ok(byte)
     }
 
-    fn bytes(&mut self, length_bytes: u64) -> Walk {
-        let bytes = self.sized(length_bytes)?;
-        self.push(Value::Bytes(bytes));
-        Ok(())
+    fn take(&mut self, length: u64) -> Result<&'a [u8], &'static str> {
+        let rest = &self.data[self.at..];
+        let length = usize::try_from(length).ok().filter(|length| *length <= rest.len()).ok_or(ENDS)?;
+        self.at += length;
+        Ok(&rest[..length])
+    }
+
+    /// A little-endian number.
+    fn number(&mut self, width: usize) -> Result<u64, &'static str> {
+        let mut eight = [0; 8];
+        eight[..width].copy_from_slice(self.take(width as u64)?);
+        Ok(u64::from_le_bytes(eight))
+    }
+
+    /// Up to the next newline, which is passed.
+    fn line(&mut self) -> Result<&'a [u8], &'static str> {
+        let rest = &self.data[self.at..];
+        let length = rest.iter().position(|byte| *byte == b'\n').ok_or(ENDS)?;
+        self.at += length + 1;
+        Ok(&rest[..length])
     }
 }
 
-fn first_of(value: Option<Value<'_>>) -> First<'_> {
-    match value {
-        Some(Value::Bytes(bytes)) => First::Bytes(bytes),
-        Some(Value::Oid(oid)) => First::Oid(oid),
-        _ => First::Other,
-    }
-}
-
-fn global<'a>(module: &[u8], name: &[u8]) -> Value<'a> {
-    if module == b"_codecs" && name == b"encode" { Value::Encode } else { Value::Other }
-}
-
-/// Text in latin 1, as bytes: an oid if there are eight of them.
-fn encoded<'a>(text: &[u8]) -> Value<'a> {
-    let Ok(text) = std::str::from_utf8(text) else { return Value::Other };
-    let bytes: Option<Vec<u8>> =
-        text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).map_or(Value::Other, Value::Oid)
-}
+const ENDS: &str = "the pickle ends too early";
 
 #[cfg(test)]
 #[path = "references_test.rs"]

@@ -18,8 +18,6 @@ pub(crate) struct Space {
 
 struct State {
     log: Arc<LogFile>,
-    /// How many of the reservations are of transactions that point back into the log.
-    pinned: usize,
     /// The end of the log.
     end: u64,
     /// What is reserved behind it.
@@ -32,13 +30,12 @@ struct State {
 
 impl Space {
     pub(crate) fn new(log: Arc<LogFile>, end: u64) -> Self {
-        let state = State { log, pinned: 0, end, reserved: 0, allocated: end, unsupported: false };
+        let state = State { log, end, reserved: 0, allocated: end, unsupported: false };
         Self { state: Mutex::new(state) }
     }
 
     /// Reserves `bytes` until the reservation is dropped.
-    /// With `pinned`, no pack may remove anything from the log until then.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64, pinned: bool) -> Result<Reservation, ReserveError> {
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, ReserveError> {
         let mut state = self.state();
         let reserved = state.reserved.saturating_add(bytes);
         let needed = state.end.saturating_add(reserved);
@@ -49,8 +46,7 @@ impl Space {
             other => ReserveError::Io(other.into()),
         })?;
         state.reserved = reserved;
-        state.pinned += usize::from(pinned);
-        Ok(Reservation { space: Arc::clone(self), bytes, pinned })
+        Ok(Reservation { space: Arc::clone(self), bytes })
     }
 
     /// The log has grown to `end`.
@@ -69,26 +65,23 @@ impl Space {
         Ok(state.allocate(needed)?)
     }
 
-    /// Whether a voted transaction points back into the log.
-    pub(crate) fn is_pinned(&self) -> bool {
-        self.state().pinned > 0
-    }
-
-    /// Another file takes the log's place, `end` bytes long: what is reserved is reserved behind that.
-    pub(crate) fn move_to(&self, log: Arc<LogFile>, end: u64) -> io::Result<()> {
+    /// Goes over to another log, which ends at `end`, with all reservations, if `when` succeeds. When there is not
+    /// enough space for them, it does not come to that.
+    pub(crate) fn switch<T, E: From<io::Error>>(
+        &self,
+        log: &Arc<LogFile>,
+        end: u64,
+        when: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut state = self.state();
-        let mut moved = State {
-            log,
-            end,
-            allocated: end,
-            pinned: state.pinned,
-            reserved: state.reserved,
-            unsupported: false,
-        };
-        let needed = moved.end + moved.reserved;
-        moved.allocate(needed)?;
-        *state = moved;
-        Ok(())
+        let reserved = state.reserved;
+        let mut next = State { log: Arc::clone(log), end, reserved, allocated: end, unsupported: false };
+        if reserved > 0 {
+            next.allocate(end + reserved).map_err(io::Error::from)?;
+        }
+        let done = when()?;
+        *state = next;
+        Ok(done)
     }
 
     /// Gives back what was taken in advance.
@@ -140,7 +133,6 @@ impl State {
 pub struct Reservation {
     space: Arc<Space>,
     bytes: u64,
-    pinned: bool,
 }
 
 impl Reservation {
@@ -152,8 +144,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut state = self.space.state();
-        state.reserved -= self.bytes;
-        state.pinned -= usize::from(self.pinned);
+        self.space.state().reserved -= self.bytes;
     }
 }

@@ -96,7 +96,7 @@ impl Storage {
         if let Some(reason) = inner.failed.get() {
             return Err(ReserveError::Failed(reason.clone()));
         }
-        let reservation = inner.space.reserve(transaction.len_bytes(), transaction.points_back())?;
+        let reservation = inner.space.reserve(transaction.len_bytes())?;
         let now = inner.now();
         transaction.check_pointers(&now)?;
         for oid in transaction.oids() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::format::{BACK_POINTER, RECORD_HEADER, REDUNDANT_LENGTH, TRANSACTION_HEADER};
 use crate::inner::{Generation, Inner};
+use crate::pins::Pin;
 use crate::recent::Mix;
 use crate::{Oid, ReadMode, ReserveError, StagedBlob, Tid, TransactionError};
 
@@ -29,6 +30,9 @@ pub struct Transaction {
     pub(crate) content: Content,
     records_length: u64,
     blobs: Vec<(Oid, StagedBlob)>,
+    /// For each object that has a back pointer, or data that stand for one because a pack may drop what it would
+    /// lead to: that.
+    pins: HashMap<u64, Pin, BuildHasherDefault<Mix>>,
 }
 
 /// User, description and extension.
@@ -84,6 +88,7 @@ impl Transaction {
             content: Content::default(),
             records_length: 0,
             blobs: Vec::new(),
+            pins: HashMap::default(),
         }
     }
 
@@ -146,9 +151,29 @@ impl Transaction {
     /// before this one; if it is not there when this one is committed, this one fails. See
     /// [`Storage::resolve_back_pointer`](crate::Storage::resolve_back_pointer).
     pub fn store_as(&mut self, oid: Oid, data_tid: Tid) -> Result<(), TransactionError> {
-        let found = self.storage.now().find_record(oid, data_tid).map_err(Box::new)?;
-        let position = found.map_or(0, |(position, _)| position);
-        self.put(oid, Body::Pointer { data_tid, position });
+        loop {
+            let now = self.storage.now_held();
+            let found = now.find_record(oid, data_tid).map_err(Box::new)?;
+            let position = found.map_or(0, |(position, _)| position);
+            let pin = self.storage.pins.pin(oid, data_tid);
+            if Arc::ptr_eq(&self.storage.now(), &now) {
+                return self.point(pin, position, &now);
+            }
+            // A pack has come to its end, and may have dropped it.
+        }
+    }
+
+    /// Stores a back pointer to a record at a position of this log, or what it leads to where a pack may drop that.
+    pub(crate) fn point(&mut self, pin: Pin, position: u64, of: &Generation) -> Result<(), TransactionError> {
+        let (oid, data_tid) = (pin.oid, pin.tid);
+        if pin.holds || position == 0 {
+            self.put(oid, Body::Pointer { data_tid, position });
+        } else {
+            let mut data = Vec::new();
+            of.log.data_at(oid, position, ReadMode::MayBlock, &mut data).map_err(Box::new)?;
+            self.store(oid, &data)?;
+        }
+        self.pins.insert(oid.get(), pin);
         Ok(())
     }
 
@@ -167,7 +192,7 @@ impl Transaction {
             }
             Some(Body::Pointer { data_tid, position }) => {
                 let mut data = Vec::new();
-                let now = self.storage.now();
+                let now = self.storage.now_held();
                 let position = now.pointed_to(oid, data_tid, position).map_err(Box::new)?.unwrap_or(0);
                 let found =
                     now.log.data_at(oid, position, ReadMode::MayBlock, &mut data).map_err(Box::new)?;
@@ -182,20 +207,13 @@ impl Transaction {
         self.blobs.push((oid, blob));
     }
 
-    /// The revision that the object's record will point back to.
+    /// The revision that the object's record will point back to, or whose data it repeats because a pack may drop
+    /// that revision.
     pub fn back_pointer(&self, oid: Oid) -> Option<Tid> {
-        match self.body(oid) {
-            Some(Body::Pointer { data_tid, .. }) => Some(data_tid),
-            _ => None,
-        }
+        self.pins.get(&oid.get()).map(|pin| pin.tid)
     }
 
-    /// Whether something in it points back to what is in the log.
-    pub(crate) fn points_back(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.body, Body::Pointer { .. }))
-    }
-
-    /// What it points back to must still be there: a pack may have removed it since it was looked for.
+    /// What it points back to must be there.
     pub(crate) fn check_pointers(&self, now: &Generation) -> Result<(), ReserveError> {
         for entry in &self.entries {
             if let Body::Pointer { data_tid, position } = entry.body {
@@ -232,6 +250,7 @@ impl Transaction {
 
     /// Forgets all records; metadata, tid and status stay.
     pub fn clear_records(&mut self) {
+        self.pins.clear();
         self.entries.clear();
         self.by_oid.clear();
         self.content = Content::default();
@@ -250,8 +269,9 @@ impl Transaction {
         self.by_oid.get(&oid.get()).map(|at| self.entries[*at].body)
     }
 
-    pub(crate) fn put(&mut self, oid: Oid, body: Body) {
+    fn put(&mut self, oid: Oid, body: Body) {
         self.records_length += body.record_length();
+        self.pins.remove(&oid.get());
         match self.by_oid.entry(oid.get()) {
             std::collections::hash_map::Entry::Occupied(at) => {
                 let entry = &mut self.entries[*at.get()];

@@ -19,7 +19,7 @@ impl Storage {
     /// The objects that undoing transaction `tid` would write, each once. May wait for the disk.
     pub fn transaction_oids(&self, tid: Tid) -> Result<Vec<Oid>, UndoError> {
         let mut oids = Vec::new();
-        for record in self.undoable_records(tid)? {
+        for record in self.inner().now().undoable_records(tid)? {
             if !oids.contains(&record.oid) {
                 oids.push(record.oid);
             }
@@ -29,18 +29,61 @@ impl Storage {
 
     /// Adds to `transaction` what undoes transaction `tid`, and says for which objects. What `transaction` has for
     /// them already (from undoing a later one) counts as their current state, and is replaced. Nothing is added
-    /// when it fails. May wait for the disk.
+    /// when it cannot be undone. May wait for the disk.
     ///
     /// The caller sees to it that nobody commits these objects from before this until `transaction` is committed.
     pub fn undo(&self, tid: Tid, transaction: &mut Transaction) -> Result<Vec<Oid>, UndoError> {
-        let inner = self.inner().now();
-        let mut bodies: Vec<(Oid, Body)> = Vec::new();
+        let inner = self.inner();
+        loop {
+            let now = inner.now_held();
+            let undone = now.undone_by(tid, transaction)?;
+            let mut bodies = Vec::with_capacity(undone.len());
+            for (oid, undone) in undone {
+                let pointer = match undone {
+                    Undone::Nothing => None,
+                    Undone::Pointer { data_tid, position } => Some((inner.pins.pin(oid, data_tid), position)),
+                };
+                bodies.push((oid, pointer));
+            }
+            if !Arc::ptr_eq(&inner.now(), &now) {
+                continue; // a pack has come to its end, and may have dropped that
+            }
+            let oids = bodies.iter().map(|(oid, _)| *oid).collect();
+            for (oid, pointer) in bodies {
+                match pointer {
+                    None => transaction.delete(oid)?,
+                    Some((pin, position)) => transaction.point(pin, position, &now)?,
+                }
+            }
+            return Ok(oids);
+        }
+    }
+}
+
+/// What undoes a record.
+enum Undone {
+    /// The object was created by it.
+    Nothing,
+    /// The record before it, of transaction `data_tid`.
+    Pointer { data_tid: Tid, position: u64 },
+}
+
+/// The state of an object: where its data are (0: not in the log), and the data themselves where they had to be read.
+struct State {
+    record: u64,
+    data: Option<Vec<u8>>,
+}
+
+impl Generation {
+    /// What undoes a transaction: for each of its objects what to write.
+    fn undone_by(&self, tid: Tid, transaction: &Transaction) -> Result<Vec<(Oid, Undone)>, UndoError> {
+        let mut bodies: Vec<(Oid, Undone)> = Vec::new();
         let mut places = HashMap::new();
         let mut conflicts: Vec<(Oid, String)> = Vec::new();
         for record in self.undoable_records(tid)? {
             // ZODB can have written several records of an object in one transaction; the last one decides.
             conflicts.retain(|(oid, _)| *oid != record.oid);
-            match inner.undone(&record, transaction)? {
+            match self.undone(&record, transaction)? {
                 Err(reason) => conflicts.push((record.oid, reason.to_owned())),
                 Ok(body) => match places.get(&record.oid) {
                     Some(place) => bodies[*place] = (record.oid, body),
@@ -51,51 +94,36 @@ impl Storage {
                 },
             }
         }
-        if !conflicts.is_empty() {
-            return Err(UndoError::Conflicts(conflicts));
-        }
-        for (oid, body) in &bodies {
-            transaction.put(*oid, *body);
-        }
-        Ok(bodies.into_iter().map(|(oid, _)| oid).collect())
+        if conflicts.is_empty() { Ok(bodies) } else { Err(UndoError::Conflicts(conflicts)) }
     }
 
     /// The records of a transaction that can be undone as far as that depends on the transaction alone.
     fn undoable_records(&self, tid: Tid) -> Result<Vec<ScannedRecord>, UndoError> {
-        let inner = self.inner().now();
-        let mark = inner.mark();
-        let entry = inner.positions.transaction(tid)?.filter(|entry| entry.tid <= mark.last_tid);
+        let mark = self.mark();
+        let entry = self.positions.transaction(tid)?.filter(|entry| entry.tid <= mark.last_tid);
         let entry = entry.ok_or(UndoError::InvalidTransaction)?;
-        let head = inner.log.transaction_head(entry.position)?;
+        let head = self.log.transaction_head(entry.position)?;
         if head.status != b' ' {
             // Looking from the end, ZODB finds the last packed transaction, and none before it.
             let next = entry.position + head.length + crate::format::REDUNDANT_LENGTH;
-            let packed_behind = next < mark.end && inner.log.transaction_head(next)?.status == b'p';
+            let packed_behind = next < mark.end && self.log.transaction_head(next)?.status == b'p';
             return Err(if head.status == b'p' && packed_behind {
                 UndoError::InvalidTransaction
             } else {
                 UndoError::NotUndoable
             });
         }
-        let mut scanner = Scanner::new(Arc::clone(&inner.log), mark.end);
+        let mut scanner = Scanner::new(Arc::clone(&self.log), mark.end);
         scanner.transaction(entry.position)?;
         Ok(scanner.records().to_vec())
     }
-}
 
-/// The state of an object: where its data are (0: not in the log), and the data themselves where they had to be read.
-struct State {
-    record: u64,
-    data: Option<Vec<u8>>,
-}
-
-impl Generation {
     /// What to write to undo a record, or why that is not possible.
     fn undone(
         &self,
         undone: &ScannedRecord,
         transaction: &Transaction,
-    ) -> Result<Result<Body, &'static str>, ReadError> {
+    ) -> Result<Result<Undone, &'static str>, ReadError> {
         let (oid, previous) = (undone.oid, undone.previous);
         let pending = transaction.body(oid);
         let current = self.positions.object(oid, ReadMode::MayBlock)?.ok_or(ReadError::NotFound(oid))?;
@@ -125,10 +153,10 @@ impl Generation {
             }
         }
         if previous == 0 {
-            return Ok(Ok(Body::Nothing));
+            return Ok(Ok(Undone::Nothing));
         }
         let data_tid = self.log.record_head(oid, previous, ReadMode::MayBlock)?.tid;
-        Ok(Ok(Body::Pointer { data_tid, position: previous }))
+        Ok(Ok(Undone::Pointer { data_tid, position: previous }))
     }
 
     fn pending_state(&self, oid: Oid, body: Body, transaction: &Transaction) -> Result<State, ReadError> {

@@ -4,6 +4,7 @@ use std::hash::BuildHasherDefault;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::anchor::Anchor;
 use crate::format::{LOG_START, MAGIC, OLD_MAGIC, REDUNDANT_LENGTH, TRANSACTION_HEADER, TransactionHead};
 use crate::index::{IndexView, Mark};
 use crate::lock::LogLock;
@@ -82,7 +83,9 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<VerifyReport, Read
         Ok(view) => (Some(view), String::new()),
         Err(error) => (None, error.to_string()),
     };
+    let anchor = Anchor::read(&crate::open::anchor_path(path))?;
     let mut verifier = Verifier {
+        anchor,
         log,
         size,
         view,
@@ -93,7 +96,7 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<VerifyReport, Read
             records: 0,
             objects: 0,
             last_tid: Tid::ZERO,
-            checksum: Checksum::ZERO,
+            checksum: Mark::start(anchor.as_ref()).checksum,
             verified_bytes: size.min(LOG_START),
             unfinished_bytes: 0,
             index: IndexComparison::Skipped { reason: skipped },
@@ -108,6 +111,7 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<VerifyReport, Read
 }
 
 struct Verifier {
+    anchor: Option<Anchor>,
     log: Arc<LogFile>,
     size: u64,
     view: Option<IndexView>,
@@ -213,7 +217,7 @@ impl Verifier {
         self.report.transactions += 1;
         self.report.records += records.len() as u64;
         self.report.last_tid = tid;
-        self.report.checksum = transaction.checksum;
+        self.report.checksum = Anchor::settle(self.anchor.as_ref(), transaction.end, transaction.checksum);
         if self.covered.is_none_or(|mark| transaction.end > mark.end) {
             return Ok(());
         }
@@ -224,7 +228,7 @@ impl Verifier {
                 transaction.position,
                 format!("the index has transaction {tid} elsewhere or not at all"),
             );
-        } else if entry.is_some_and(|entry| entry.checksum != transaction.checksum) {
+        } else if entry.is_some_and(|entry| entry.checksum != self.report.checksum) {
             self.problem(
                 transaction.position,
                 format!("the running checksum at transaction {tid} is not the index's"),

@@ -1,213 +1,257 @@
-//! Packs of a log that is in use, and what crashes leave of them. That a pack keeps what ZODB's keeps is held against
-//! ZODB itself in `testbed/tests/pack.rs`.
+//! What a pack keeps and drops, what it refuses, and what crashes leave of it. That it keeps what ZODB's keeps is held
+//! against ZODB in `zodb_pack.rs` and, blobs included, in `testbed/tests/pack.rs`.
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::sync::Mutex;
 
-use common::Site;
-use replica::{IndexSource, NoProgress, Oid, OpenOptions, PackError, PackOptions, ReadMode, Tid};
+use common::packing::{At, objects, pack, record};
+use common::{Site, place};
+use replica::{NoProgress, Oid, OpenOptions, PackError, PackOptions, PackStage, Tid, verify};
 
-/// A record that refers to these objects and holds this number.
-fn record(references: &[u64], number: u64) -> Vec<u8> {
-    let mut data = b"\x80\x03capp\nThing\n.\x80\x03(".to_vec();
-    for oid in references {
-        data.extend_from_slice(b"C\x08");
-        data.extend_from_slice(&oid.to_be_bytes());
-        data.push(b'Q');
-    }
-    data.extend_from_slice(b"C\x08");
-    data.extend_from_slice(&number.to_be_bytes());
-    data.extend_from_slice(b"t.");
-    data
+#[test]
+fn without_a_root_object_nothing_is_packed() {
+    let (_directory, path) = place();
+    let site = Site::open(&path);
+    assert_eq!(site.storage.pack(Tid::MAX, PackOptions::default(), &NoProgress).expect("empty").packed, None);
+    site.store(&[(1, &record(&[], "one"))]);
+    let error = site.storage.pack(Tid::MAX, PackOptions::default(), &NoProgress).expect_err("no root");
+    assert!(matches!(error, PackError::Missing { oid: Oid::ROOT, referrer: None }), "{error}");
+    site.store(&[(0, &record(&[5], "root"))]);
+    let error = site.storage.pack(Tid::MAX, PackOptions::default(), &NoProgress).expect_err("no object 5");
+    let PackError::Missing { oid, referrer } = error else { panic!("{error}") };
+    assert_eq!((oid, referrer), (Oid::new(5), Some(Oid::ROOT)));
+    let last = site.store(&[(0, &record(&[], "root"))]);
+    let packed = pack(&site, Tid::MAX);
+    assert_eq!((packed.objects_after, site.storage.last_tid()), (1, last));
+    assert_eq!(site.load(1), None);
+    assert_eq!(site.load(0), Some(record(&[], "root")));
+    site.close();
 }
 
-fn number(data: &[u8]) -> u64 {
-    let at = data.len() - 10;
-    u64::from_be_bytes(data[at..at + 8].try_into().expect("eight bytes"))
+#[test]
+fn a_damaged_record_is_named_and_nothing_changes() {
+    let (_directory, path) = place();
+    let site = Site::open(&path);
+    site.store(&[(0, &record(&[7], "root")), (7, b"no pickle")]);
+    site.store(&[(0, &record(&[7], "root again"))]);
+    let before = std::fs::read(&path).expect("the log");
+    let error = site.storage.pack(Tid::MAX, PackOptions::default(), &NoProgress).expect_err("damaged");
+    assert!(matches!(error, PackError::References { oid, .. } if oid == Oid::new(7)), "{error}");
+    assert_eq!(std::fs::read(&path).expect("the log"), before);
+    assert!(!path.with_file_name("Data.fs.pack").exists());
+    assert!(!path.with_file_name("Data.fs.standby").join("index.redb.pack").exists());
+    site.close();
 }
 
-fn commit(site: &Site, records: &[(u64, Vec<u8>)]) -> Tid {
-    let mut transaction = site.begin();
-    for (oid, data) in records {
-        transaction.store(Oid::new(*oid), data).expect("stored");
-    }
-    let tag = site.queue(transaction);
-    site.answers.wait_for(tag).expect("committed").tid
-}
-
-fn load(site: &Site, oid: u64) -> Option<u64> {
-    let mut data = Vec::new();
-    let loaded = site.storage.load_before(Oid::new(oid), Tid::MAX, ReadMode::MayBlock, &mut data);
-    loaded.ok().flatten().map(|_| number(&data))
-}
-
-fn now() -> Tid {
-    Tid::from_time(SystemTime::now())
-}
-
-/// A root that refers to objects 1 to `count`, and the objects, each written twice.
-fn populate(site: &Site, count: u64) {
-    let all: Vec<u64> = (1..=count).collect();
-    commit(site, &[(0, record(&all, 0))]);
-    for round in 1..=2 {
-        for chunk in all.chunks(50) {
-            commit(
-                site,
-                &chunk.iter().map(|oid| (*oid, record(&[], round * 1000 + oid))).collect::<Vec<_>>(),
-            );
+/// Copies a folder as it is at this moment, as a process that is killed leaves it.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("copied");
         }
     }
 }
 
 #[test]
-fn a_pack_removes_garbage_and_old_revisions_and_the_log_is_whole_afterwards() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("Data.fs");
-    let site = Site::open(&path);
-    populate(&site, 100);
-    commit(&site, &[(500, record(&[], 5))]);
-    let report = site.storage.pack(now(), PackOptions::default(), &NoProgress).expect("packed");
-    assert_eq!((report.records_removed, report.redundant), (101, false));
-    assert_eq!(site.storage.size_bytes(), report.bytes_after);
-    assert_eq!((load(&site, 7), load(&site, 500)), (Some(2007), None));
-    assert!(site.storage.pack(now(), PackOptions::default(), &NoProgress).expect("packed").redundant);
-
-    let tid = commit(&site, &[(7, record(&[], 9)), (600, record(&[], 6))]);
-    site.storage.clone().close().expect("closed");
-    drop(site);
-    let verified = replica::verify(&path, &NoProgress).expect("readable");
-    assert_eq!(verified.problems, []);
-    let site = Site::open(&path);
-    assert_eq!(site.report.index, IndexSource::File);
-    assert_eq!((site.storage.last_tid(), load(&site, 7), load(&site, 8)), (tid, Some(9), Some(2008)));
-    assert!(folder.path().join("Data.fs.old").exists());
-}
-
-#[test]
-fn reads_and_commits_go_on_while_a_log_is_packed_again_and_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("Data.fs");
-    let site = Site::open(&path);
-    populate(&site, 200);
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..3u64)
-            .map(|writer| {
-                let (site, stop) = (&site, &stop);
-                scope.spawn(move || {
-                    let mut last = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        last += 1;
-                        let own = 1 + writer * 60;
-                        commit(
-                            site,
-                            &(own..own + 60).map(|oid| (oid, record(&[], last))).collect::<Vec<_>>(),
-                        );
-                        assert!((own..own + 60).all(|oid| load(site, oid) == Some(last)), "writer {writer}");
-                    }
-                    last
-                })
-            })
-            .collect();
-        let reader = scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                for oid in 190..=200 {
-                    assert_eq!(load(&site, oid), Some(2000 + oid));
-                }
+fn a_crash_at_any_stage_leaves_a_storage_that_is_whole() {
+    for keep_old in [true, false] {
+        let (directory, path) = place();
+        let crashed = tempfile::tempdir().expect("a folder");
+        let options =
+            OpenOptions { blob_dir: Some(directory.path().join("blobs")), ..OpenOptions::default() };
+        let site = Site::open_with(&path, &options);
+        let blob_class = b"\x80\x03cZODB.blob\nBlob\n.\x80\x03N.";
+        site.store(&[(0, &record(&[1, 2], "root")), (1, &record(&[], "one"))]);
+        let mut tids = Vec::new();
+        for number in 0..5u8 {
+            let mut transaction = site.begin();
+            transaction.store(Oid::new(2), blob_class).expect("collected");
+            let (mut file, staged) = site.storage.blobs().expect("blobs").stage().expect("staged");
+            std::io::Write::write_all(&mut file, &[number; 1000]).expect("written");
+            transaction.attach_blob(Oid::new(2), staged);
+            tids.push(site.commit(transaction));
+            site.store(&[(3, &record(&[], "garbage")), (1, &record(&[], &number.to_string()))]);
+        }
+        let before = (site.storage.last_tid(), site.storage.checksum());
+        let stages = Mutex::new(Vec::new());
+        let progress = At(|stage| {
+            let mut stages = stages.lock().expect("stages");
+            if stages.last() != Some(&stage) {
+                copy_folder(directory.path(), &crashed.path().join(stages.len().to_string()));
+                stages.push(stage);
             }
         });
-        for _ in 0..15 {
-            site.storage.pack(now(), PackOptions::default(), &NoProgress).expect("packed");
-            std::thread::sleep(Duration::from_millis(10));
+        let report =
+            site.storage.pack(before.0, PackOptions { gc: true, keep_old }, &progress).expect("packed");
+        let packed = report.packed.expect("something");
+        assert_eq!((packed.blobs_removed, packed.objects_after), (4, 3));
+        let expected = objects(&site.storage);
+        site.close();
+        let stages = stages.into_inner().expect("stages");
+        assert!(stages.contains(&PackStage::Complete) && stages.contains(&PackStage::Renamed), "{stages:?}");
+        for (number, stage) in stages.iter().enumerate() {
+            let folder = crashed.path().join(number.to_string());
+            let path = folder.join("Data.fs");
+            let options = OpenOptions { blob_dir: Some(folder.join("blobs")), ..OpenOptions::default() };
+            let site = Site::open_with(&path, &options);
+            let after = (site.storage.last_tid(), site.storage.checksum());
+            assert_eq!(after, before, "{stage:?}");
+            let mut found = objects(&site.storage);
+            let switched =
+                matches!(stage, PackStage::Renamed | PackStage::Switched | PackStage::RemovingBlobs);
+            assert_eq!(found.remove(&Oid::new(3)).is_none(), switched, "{stage:?}");
+            assert_eq!(found, expected, "{stage:?}");
+            let blobs = site.storage.blobs().expect("blobs");
+            for (number, tid) in tids.iter().enumerate() {
+                let there = blobs.path(Oid::new(2), *tid).exists();
+                assert_eq!(there, !switched || number == 4, "{stage:?}: blob {number}");
+            }
+            for leftover in ["Data.fs.pack", "Data.fs.standby/index.redb.pack", "Data.fs.standby/anchor.pack"]
+            {
+                assert!(!folder.join(leftover).exists(), "{stage:?}: {leftover}");
+            }
+            // It goes on from there.
+            site.store(&[(1, &record(&[], "later"))]);
+            let until = site.storage.last_tid();
+            site.storage.pack(until, PackOptions::default(), &NoProgress).expect("packed again");
+            site.close();
+            assert_eq!(verify(&path, &NoProgress).expect("readable").problems, [], "{stage:?}");
         }
-        stop.store(true, Ordering::Relaxed);
-        reader.join().expect("every read was right");
-        for (writer, last) in writers.into_iter().enumerate() {
-            let last = last.join().expect("every commit was there");
-            assert_eq!(load(&site, 1 + writer as u64 * 60), Some(last));
-        }
-    });
-    site.storage.clone().close().expect("closed");
-    drop(site);
-    assert_eq!(replica::verify(&path, &NoProgress).expect("readable").problems, []);
+    }
 }
 
 #[test]
-fn an_undo_that_has_voted_finds_what_it_points_to_after_a_pack() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let site = Site::open(&folder.path().join("Data.fs"));
-    commit(&site, &[(0, record(&[1], 0)), (1, record(&[], 1))]);
-    let second = commit(&site, &[(1, record(&[], 2))]);
-    let mut undo = site.begin();
-    site.storage.undo(second, &mut undo).expect("can be undone");
-    let reservation = site.storage.reserve(&undo).expect("space");
-    std::thread::scope(|scope| {
-        let pack = scope.spawn(|| site.storage.pack(now(), PackOptions::default(), &NoProgress));
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        while !folder.path().join("Data.fs.standby/index.redb.pack").exists() {
-            assert!(std::time::Instant::now() < deadline, "the pack does not begin");
-            std::thread::yield_now();
-        }
-        site.committer.commit(77, undo, reservation);
-        site.answers.wait_for(77).expect("the undo is committed");
-        pack.join().expect("no panic").expect("packed");
-    });
-    assert_eq!(load(&site, 1), Some(1));
-}
-
-#[test]
-fn an_undo_to_what_a_pack_has_removed_fails_its_vote() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let site = Site::open(&folder.path().join("Data.fs"));
-    commit(&site, &[(0, record(&[1], 0)), (1, record(&[], 1))]);
-    let second = commit(&site, &[(1, record(&[], 2))]);
-    let mut undo = site.begin();
-    site.storage.undo(second, &mut undo).expect("can be undone");
-    site.storage.pack(now(), PackOptions::default(), &NoProgress).expect("packed");
-    assert!(matches!(site.storage.reserve(&undo), Err(replica::ReserveError::NothingToPointTo { .. })));
-    assert_eq!(load(&site, 1), Some(2));
-}
-
-#[test]
-fn what_a_crash_leaves_of_a_pack_does_no_harm() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("Data.fs");
-    let index = folder.path().join("Data.fs.standby/index.redb");
+fn a_log_that_was_between_its_two_names_is_put_back() {
+    let (directory, path) = place();
     let site = Site::open(&path);
-    populate(&site, 50);
-    site.storage.clone().close().expect("closed");
-    drop(site);
-    let old_index = std::fs::read(&index).expect("an index");
-
-    // Killed while it wrote: half a packed log, half an index.
-    std::fs::write(folder.path().join("Data.fs.pack"), b"FS30 and half a transaction").expect("written");
-    std::fs::write(index.with_extension("redb.pack"), b"half an index").expect("written");
+    site.store(&[(0, &record(&[], "root"))]);
+    let checksum = site.storage.checksum();
+    site.close();
+    std::fs::rename(&path, directory.path().join("Data.fs.old")).expect("renamed");
+    std::fs::write(directory.path().join("Data.fs.pack"), "FS30 not finished").expect("written");
     let site = Site::open(&path);
-    assert_eq!(load(&site, 50), Some(2050));
-    assert!(!folder.path().join("Data.fs.pack").exists() && !index.with_extension("redb.pack").exists());
-    site.storage.pack(now(), PackOptions::default(), &NoProgress).expect("packed");
-    site.storage.clone().close().expect("closed");
-    drop(site);
+    assert_eq!(site.storage.checksum(), checksum);
+    assert!(!directory.path().join("Data.fs.pack").exists());
+    site.close();
+}
 
-    // Killed between the two renames: the packed log with the index of the old one.
-    std::fs::write(&index, old_index).expect("written");
-    let site = Site::open(&path);
-    assert_eq!(site.report.index, IndexSource::Rebuilt);
-    assert!((1..=50).all(|oid| load(&site, oid) == Some(2000 + oid)));
+/// Some history, of which a pack to the returned transaction drops something.
+fn history(site: &Site) -> Tid {
+    site.store(&[(0, &record(&[1], "root")), (1, &record(&[], "one")), (9, &record(&[], "garbage"))]);
+    let middle = site.store(&[(1, &record(&[], "one again"))]);
+    site.store(&[(0, &record(&[1], "root again"))]);
+    middle
+}
+
+fn standby_file(log: &Path, name: &str) -> std::path::PathBuf {
+    log.with_file_name("Data.fs.standby").join(name)
 }
 
 #[test]
-fn a_record_that_is_no_pickle_and_a_missing_object_stop_a_pack_that_collects_garbage() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let site = Site::open_with(&folder.path().join("Data.fs"), &OpenOptions::default());
-    commit(&site, &[(0, record(&[1], 0))]);
-    let collect = || site.storage.pack(now(), PackOptions::default(), &NoProgress);
-    assert!(matches!(collect(), Err(PackError::Missing(oid)) if oid == Oid::new(1)));
-    commit(&site, &[(1, b"no pickle".to_vec())]);
-    assert!(matches!(collect(), Err(PackError::References { oid, .. }) if oid == Oid::new(1)));
-    assert!(!folder.path().join("Data.fs.pack").exists());
-    let keep_all = PackOptions { gc: false, ..PackOptions::default() };
-    assert!(!site.storage.pack(now(), keep_all, &NoProgress).expect("packed").redundant);
+fn checksums_after_the_pack_time_are_not_changed_by_a_pack() {
+    let (_directory, path) = place();
+    let site = Site::open(&path);
+    let middle = history(&site);
+    let before = site.storage.checksum();
+    pack(&site, middle);
+    assert_eq!(site.storage.checksum(), before);
+    site.store(&[(1, &record(&[], "later"))]);
+    let later = site.storage.checksum();
+    pack(&site, Tid::MAX);
+    assert_eq!(site.storage.checksum(), later);
+    site.close();
+    assert_eq!(verify(&path, &NoProgress).expect("readable").checksum, later);
+    std::fs::remove_file(standby_file(&path, "index.redb")).expect("an index");
+    let site = Site::open(&path);
+    assert_eq!(site.storage.checksum(), later, "with an index that was made anew");
+    site.close();
+}
+
+#[test]
+fn two_copies_that_were_packed_to_one_time_agree() {
+    let (directory, path) = place();
+    let site = Site::open(&path);
+    let middle = history(&site);
+    site.close();
+    let other = directory.path().join("other");
+    std::fs::create_dir(&other).expect("a folder");
+    let other = other.join("Data.fs");
+    std::fs::copy(&path, &other).expect("copied");
+    let sites = [Site::open(&path), Site::open(&other)];
+    for site in &sites {
+        pack(site, middle);
+        let mut transaction = site.begin();
+        transaction.set_tid(site.storage.last_tid().next());
+        transaction.store(Oid::new(1), &record(&[], "later")).expect("collected");
+        site.commit(transaction);
+    }
+    assert_eq!(sites[0].storage.checksum(), sites[1].storage.checksum());
+    for site in sites {
+        site.close();
+    }
+    let anchors = [&path, &other].map(|path| std::fs::read(standby_file(path, "anchor")).expect("an anchor"));
+    assert_eq!(anchors[0], anchors[1]);
+    assert_eq!(std::fs::read(&path).expect("a log"), std::fs::read(&other).expect("a log"));
+}
+
+#[test]
+fn a_storage_that_lost_its_anchor_serves_on() {
+    let (_directory, path) = place();
+    let site = Site::open(&path);
+    let middle = history(&site);
+    pack(&site, middle);
+    let (before, there) = (site.storage.checksum(), objects(&site.storage));
+    site.close();
+    std::fs::remove_dir_all(path.with_file_name("Data.fs.standby")).expect("removed");
+    let site = Site::open(&path);
+    assert_ne!(site.storage.checksum(), before, "it cannot be known any more");
+    assert_eq!(objects(&site.storage), there);
+    site.store(&[(1, &record(&[], "later"))]);
+    pack(&site, Tid::MAX);
+    let now = site.storage.checksum();
+    site.close();
+    let found = verify(&path, &NoProgress).expect("readable");
+    assert_eq!((found.problems, found.checksum), (vec![], now));
+}
+
+#[test]
+fn a_log_that_was_restored_from_elsewhere_does_not_get_the_anchor_of_another() {
+    let (directory, path) = place();
+    let site = Site::open(&path);
+    let middle = history(&site);
+    let unpacked = site.storage.checksum();
+    pack(&site, middle);
+    site.store(&[(1, &record(&[], "later"))]);
+    site.close();
+    let anchor = std::fs::read(standby_file(&path, "anchor")).expect("an anchor");
+
+    // The log as it was before the pack.
+    std::fs::copy(directory.path().join("Data.fs.old"), &path).expect("restored");
+    let site = Site::open(&path);
+    assert_eq!(site.storage.checksum(), unpacked);
+    site.close();
+
+    // One with another history, packed, that never saw the anchor.
+    let other = tempfile::tempdir().expect("a folder");
+    let other_path = other.path().join("Data.fs");
+    let site = Site::open(&other_path);
+    history(&site);
+    pack(&site, Tid::MAX);
+    site.close();
+    std::fs::remove_dir_all(standby_file(&other_path, "")).expect("removed");
+    let site = Site::open(&other_path);
+    let without = site.storage.checksum();
+    site.close();
+    std::fs::remove_file(standby_file(&other_path, "index.redb")).expect("an index");
+    std::fs::write(standby_file(&other_path, "anchor"), anchor).expect("written");
+    let site = Site::open(&other_path);
+    assert_eq!(site.storage.checksum(), without);
+    site.close();
 }

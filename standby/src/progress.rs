@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use replica::Progress;
+use replica::{PackStage, Progress};
 use tracing::info;
 
 /// Tells of long work in the log, at most once a second.
@@ -34,8 +34,8 @@ impl Progress for LoggedProgress {
         self.tell("indexing", done_bytes, total_bytes);
     }
 
-    fn packing(&self, done_bytes: u64, total_bytes: u64) {
-        self.tell("packing", done_bytes, total_bytes);
+    fn packing(&self, stage: PackStage, done_bytes: u64, total_bytes: u64) {
+        self.tell(&format!("packing: {stage}"), done_bytes, total_bytes);
     }
 
     fn note(&self, message: &str) {

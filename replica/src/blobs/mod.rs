@@ -11,14 +11,17 @@
 //! the two leaves the marker, and the next start removes the file of a transaction that is not in the log.
 
 mod layout;
+mod removal;
 mod staged;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::layout::Layout;
+pub(crate) use self::removal::{RemovalList, work_off};
 pub use self::staged::StagedBlob;
 use crate::{Oid, Tid};
 
@@ -56,6 +59,8 @@ pub struct BlobStore {
     /// `.standby` below the root: files of ours only (clients that share the directory use `tmp`).
     staging: PathBuf,
     layout: Layout,
+    /// Held while directories are made or removed.
+    directories: Arc<Mutex<()>>,
 }
 
 impl BlobStore {
@@ -78,7 +83,7 @@ impl BlobStore {
         if !marker.exists() {
             fs::write(&marker, layout.name()).map_err(failed("writing", &marker))?;
         }
-        Ok(Self { root: root.to_owned(), staging, layout })
+        Ok(Self { root: root.to_owned(), staging, layout, directories: Arc::default() })
     }
 
     /// The directory.
@@ -128,15 +133,32 @@ impl BlobStore {
         fs::File::create(&marker)?;
         let placed = Placed { path: self.path(oid, tid), marker, fate: Fate::Open };
         let directory = self.directory(oid);
+        let directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
         let made = create_directories(&self.root, &directory)?;
         let mut permissions = fs::metadata(staged.path())?.permissions();
         permissions.set_mode(permissions.mode() & !0o222);
         fs::set_permissions(staged.path(), permissions)?;
         staged.rename(&placed.path)?;
+        drop(directories);
         for directory in made.iter().chain([&directory]) {
             fs::File::open(directory)?.sync_all()?;
         }
         Ok(placed)
+    }
+
+    /// Removes a revision's blob and the directories that it leaves empty. `false`: there was none.
+    pub(crate) fn remove(&self, oid: Oid, tid: Tid) -> io::Result<bool> {
+        match fs::remove_file(self.path(oid, tid)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        }
+        let _directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut directory = self.directory(oid);
+        // Removing one that is not empty fails.
+        while directory != self.root && fs::remove_dir(&directory).is_ok() {
+            directory.pop();
+        }
+        Ok(true)
     }
 
     /// After a crash: removes half-finished uploads, and blobs of transactions that are not in the log. Returns the

@@ -1,6 +1,8 @@
 //! What the tests share: a storage with its committer, which waits for each answer.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod packing;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use replica::{OpenOptions, PackOptions, Storage, Tid};
+use replica::{OpenOptions, PackOptions, PackReport, Storage, Tid};
 
 use super::terminal::TerminalProgress;
 
@@ -64,20 +64,38 @@ impl PackArgs {
         storage.close().with_context(|| format!("closing {path}"))?;
         let report = packed.with_context(|| format!("{path} was not packed"))?;
         if self.json {
-            let json = serde_json::json!({
-                "path": self.path, "redundant": report.redundant, "bytes_before": report.bytes_before,
-                "bytes_after": report.bytes_after, "records_removed": report.records_removed,
-                "blobs_removed": report.blobs_removed,
-            });
-            println!("{json}");
-        } else if report.redundant {
+            println!("{}", self.json(&report));
+            return Ok(());
+        }
+        let Some(packed) = &report.packed else {
             println!("{path}: nothing to pack: it is empty, or packed to that time already");
-        } else {
-            println!(
-                "{path}: packed from {} to {} bytes, {} records and {} blobs removed",
-                report.bytes_before, report.bytes_after, report.records_removed, report.blobs_removed
-            );
+            return Ok(());
+        };
+        println!(
+            "{path}: packed from {} to {} bytes, from {} to {} objects; {} records and {} blobs removed, in {:.1} s",
+            packed.bytes_before,
+            packed.bytes_after,
+            packed.objects_before,
+            packed.objects_after,
+            packed.records_dropped,
+            packed.blobs_removed,
+            report.took.as_secs_f64()
+        );
+        if let Some(unfinished) = &packed.unfinished {
+            eprintln!("warning: it is packed; left for the next pack or start of a server: {unfinished}");
         }
         Ok(())
+    }
+
+    fn json(&self, report: &PackReport) -> serde_json::Value {
+        let packed = report.packed.as_ref().map(|packed| {
+            serde_json::json!({
+                "bytes_before": packed.bytes_before, "bytes_after": packed.bytes_after,
+                "objects_before": packed.objects_before, "objects_after": packed.objects_after,
+                "records_removed": packed.records_dropped, "blobs_removed": packed.blobs_removed,
+                "unfinished": packed.unfinished,
+            })
+        });
+        serde_json::json!({ "path": self.path, "seconds": report.took.as_secs_f64(), "packed": packed })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use replica::Progress;
+use replica::{PackStage, Progress};
 
 /// A line on standard error that says how far the work is; nothing where that is no terminal.
 pub struct TerminalProgress;
@@ -22,8 +22,8 @@ impl Progress for TerminalProgress {
         self.tell("reading", done_bytes, total_bytes);
     }
 
-    fn packing(&self, done_bytes: u64, total_bytes: u64) {
-        self.tell("packing", done_bytes, total_bytes);
+    fn packing(&self, stage: PackStage, done_bytes: u64, total_bytes: u64) {
+        self.tell(&format!("{stage:18}"), done_bytes, total_bytes);
     }
 
     fn note(&self, message: &str) {

@@ -4,6 +4,7 @@ pub mod invalidations;
 pub mod locks;
 pub mod mailbox;
 pub mod oids;
+pub mod packing;
 pub mod publications;
 pub mod stats;
 
@@ -12,10 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use replica::{
-    CommitError, Committed, Committer, PackError, PackOptions, PackReport, Publish, Reservation, Storage,
-    Transaction,
-};
+use replica::{CommitError, Committed, Committer, PackOptions, Publish, Reservation, Storage, Transaction};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{error, warn};
 use zeo_proto::{Oid, Tid};
@@ -24,9 +22,9 @@ use self::invalidations::InvalidationPolicy;
 use self::locks::{Answer, Claims, LockTable, Owner};
 use self::mailbox::{Event, Mailbox};
 use self::oids::OidAllocator;
+use self::packing::Packing;
 use self::publications::{Publications, SessionId};
 use self::stats::Stats;
-use crate::progress::LoggedProgress;
 
 /// How one storage is served.
 #[derive(Clone, Debug)]
@@ -56,6 +54,7 @@ struct Shared {
     exchange: Arc<Exchange>,
     oids: OidAllocator,
     stats: Stats,
+    packing: Packing,
     /// Sessions and transactions are numbered.
     numbers: AtomicU64,
 }
@@ -88,7 +87,16 @@ impl Service {
         let oids = OidAllocator::new(storage.max_oid());
         let stats = Stats::new(SystemTime::now());
         let numbers = AtomicU64::new(1);
-        Ok(Self(Arc::new(Shared { options, storage, committer, exchange, oids, stats, numbers })))
+        Ok(Self(Arc::new(Shared {
+            options,
+            storage,
+            committer,
+            exchange,
+            oids,
+            stats,
+            packing: Packing::default(),
+            numbers,
+        })))
     }
 
     /// How this storage is served.
@@ -189,14 +197,6 @@ impl Service {
     /// whole cache. May read the log: call it where blocking is allowed.
     pub fn invalidations(&self, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, replica::ReadError> {
         self.0.options.invalidations.answer(&self.0.storage, self.publications(), tid, view)
-    }
-
-    /// Packs the storage up to a transaction, and tells every client the new size. Takes long.
-    pub fn pack(&self, until: Tid) -> Result<PackReport, PackError> {
-        let report =
-            self.0.storage.pack(until, self.0.options.pack, &LoggedProgress::new(&self.0.options.name))?;
-        self.publications().notify_all(|| Event::SizeChanged);
-        Ok(report)
     }
 
     /// Commits what is queued, writes the index down and lets go of the files.

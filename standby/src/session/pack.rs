@@ -44,11 +44,12 @@ impl Session {
 
 fn pack_error(error: PackError) -> ErrorReply {
     match error {
-        PackError::Missing(oid) => ErrorReply::Key(oid_value(oid)),
-        PackError::AlreadyPacking => ErrorReply::Other {
+        PackError::Missing { oid, .. } => ErrorReply::Key(oid_value(oid)),
+        PackError::InProgress => ErrorReply::Other {
             class: "ZODB.FileStorage.FileStorage.FileStorageError".to_owned(),
             args: vec![Value::Str("Already packing".into())],
         },
+        PackError::ReadOnly => ErrorReply::ReadOnly,
         other => super::errors::storage_error(other),
     }
 }

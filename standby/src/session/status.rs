@@ -18,7 +18,7 @@ pub(super) fn storage_status(service: &Service) -> Vec<(&'static str, Value<'sta
         Some(_) => Value::Bool(true),
         None => Value::Str("stub".into()),
     };
-    vec![
+    let mut status = vec![
         ("connections", count(service.publications().subscribers() as u64)),
         ("loads", count(stats.loads.get())),
         ("stores", count(stats.stores.get())),
@@ -33,20 +33,37 @@ pub(super) fn storage_status(service: &Service) -> Vec<(&'static str, Value<'sta
         ("waiting", count(waiting as u64)),
         ("timeout-thread-is-alive", timeout_thread),
         ("last-transaction", Value::Str(service.publications().last_tid().to_string().into())),
-    ]
+    ];
+    // Ours, and only while there is one.
+    if let Some(pack) = service.pack_status() {
+        let shown = vec![
+            (Value::Str("phase".into()), Value::Str(pack.stage.to_string().into())),
+            (Value::Str("percent".into()), Value::Float(pack.percent)),
+        ];
+        status.push(("pack", Value::Dict(shown)));
+    }
+    status
 }
 
 /// The same as JSON, for the answer to `ruok`.
 pub(crate) fn storage_status_json(service: &Service) -> serde_json::Value {
-    let items = storage_status(service).into_iter().map(|(key, value)| {
-        let value = match value {
-            Value::Int(number) => number.into(),
-            Value::Float(number) => number.into(),
-            Value::Bool(flag) => flag.into(),
-            Value::Str(text) => text.into_owned().into(),
-            _ => serde_json::Value::Null,
-        };
-        (key.to_owned(), value)
-    });
+    let items = storage_status(service).into_iter().map(|(key, value)| (key.to_owned(), json(value)));
     serde_json::Value::Object(items.collect())
+}
+
+fn json(value: Value<'_>) -> serde_json::Value {
+    match value {
+        Value::Int(number) => number.into(),
+        Value::Float(number) => number.into(),
+        Value::Bool(flag) => flag.into(),
+        Value::Str(text) => text.into_owned().into(),
+        Value::Dict(items) => {
+            let items = items.into_iter().filter_map(|(key, value)| match key {
+                Value::Str(key) => Some((key.into_owned(), json(value))),
+                _ => None,
+            });
+            serde_json::Value::Object(items.collect())
+        }
+        _ => serde_json::Value::Null,
+    }
 }

@@ -190,7 +190,14 @@ impl Writer {
         let records_begin = self.records.len();
         let position = mark.end;
         assert_eq!(position, self.written + begin as u64, "transactions follow each other without a gap");
-        let checksum = match self.build(transaction, tid, position, mark) {
+        let built =
+            self.build(transaction, tid, position, mark).and_then(|checksum| match transaction.expected {
+                Some(expected) if expected != checksum => {
+                    Err(CommitError::Checksum { tid, expected, computed: checksum })
+                }
+                _ => Ok(checksum),
+            });
+        let checksum = match built {
             Ok(checksum) => checksum,
             Err(error) => {
                 if self.written <= position {
@@ -329,7 +336,8 @@ impl Writer {
                 }
             }
             if counted {
-                self.records.push(NewRecord { oid, position: record_position, new: previous == 0 });
+                let new = previous == 0 && transaction.is_last_of(oid, at);
+                self.records.push(NewRecord { oid, position: record_position, new });
             }
         }
         self.bytes.extend_from_slice(&length.to_be_bytes());

@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{BlobError, Oid, Tid};
+use crate::{BlobError, Checksum, Oid, Tid};
 
 /// Why a storage could not be opened. Unless said otherwise the log is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +192,17 @@ pub enum CommitError {
         given: Tid,
         /// The last one.
         last: Tid,
+    },
+    /// The running checksum does not come to what was expected: the transaction, or what is before it, is not what it
+    /// was where it comes from. Nothing was written.
+    #[error("transaction {tid} would have the running checksum {computed} instead of {expected}")]
+    Checksum {
+        /// The transaction.
+        tid: Tid,
+        /// What it should be.
+        expected: Checksum,
+        /// What it would be.
+        computed: Checksum,
     },
     /// A back pointer names a revision that is not there. Nothing was written.
     #[error("object {oid} has no revision {data_tid} to point back to")]

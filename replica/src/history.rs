@@ -236,7 +236,7 @@ impl Iterator for Records {
 }
 
 /// Goes from record header to record header of a transaction.
-struct RecordHeads {
+pub(crate) struct RecordHeads {
     transaction: u64,
     tid: Tid,
     position: u64,
@@ -244,7 +244,7 @@ struct RecordHeads {
 }
 
 impl RecordHeads {
-    fn new(of: &TransactionHeader) -> Self {
+    pub(crate) fn new(of: &TransactionHeader) -> Self {
         let metadata = of.user.len() + of.description.len() + of.extension.len();
         let end = of.position.saturating_add(of.length);
         // The records of a transaction that ZODB took back do not count.
@@ -253,7 +253,7 @@ impl RecordHeads {
         Self { transaction: of.position, tid: of.tid, position, end }
     }
 
-    fn next(&mut self, window: &mut Window) -> Result<Option<(u64, RecordHead)>, ReadError> {
+    pub(crate) fn next(&mut self, window: &mut Window) -> Result<Option<(u64, RecordHead)>, ReadError> {
         let position = self.position;
         if position >= self.end {
             return Ok(None);

@@ -14,6 +14,7 @@
 //! | `revisions`, `history`, `undo` | reading objects; reading transactions; undoing them |
 //! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
+//! | `epochs`, `stream` | who wrote which part of a history; giving it to another copy |
 //! | `verify` | checking all of it |
 
 mod anchor;
@@ -22,6 +23,7 @@ mod blobs;
 mod checksum;
 mod committer;
 mod drainer;
+mod epochs;
 mod error;
 mod format;
 mod history;
@@ -40,6 +42,7 @@ mod revisions;
 mod scan;
 mod space;
 mod storage;
+mod stream;
 mod tail;
 mod transaction;
 mod turns;
@@ -51,6 +54,7 @@ mod window;
 pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
 pub use checksum::Checksum;
 pub use committer::{Committer, Publish};
+pub use epochs::{Epoch, Epochs, EpochsError};
 pub use error::{
     CloseError, CommitError, IndexError, OpenError, ReadError, ReserveError, TransactionError, UndoError,
 };
@@ -60,6 +64,7 @@ pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
 pub use references::{ReferenceError, ReferenceScanner};
 pub use space::Reservation;
 pub use storage::Storage;
+pub use stream::{AnchorError, Export, Exported, Exporter, ImportError, NotPortable, Place};
 pub use transaction::Transaction;
 pub use types::{
     Changed, Committed, Current, HistoryEntry, NextRecord, ReadMode, Record, Revision, TransactionHeader,

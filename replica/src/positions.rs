@@ -76,6 +76,19 @@ impl Positions {
         Ok(self.index.transaction_from(from)?.or(pending))
     }
 
+    /// The last transaction up to this one.
+    pub(crate) fn transaction_up_to(&self, tid: Tid) -> Result<Option<TransactionEntry>, ReadError> {
+        let pending = {
+            let pending = self.pending();
+            pending.transactions.range(..=tid.get()).next_back().map(pending_entry)
+        };
+        // What is pending is later than what is indexed.
+        match pending {
+            Some(pending) => Ok(Some(pending)),
+            None => self.index.transaction_before(Tid::new(tid.get() + 1)),
+        }
+    }
+
     /// The transaction with this tid.
     pub(crate) fn transaction(&self, tid: Tid) -> Result<Option<TransactionEntry>, ReadError> {
         Ok(self.transaction_from(tid)?.filter(|entry| entry.tid == tid))

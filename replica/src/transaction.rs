@@ -10,7 +10,7 @@ use crate::format::{BACK_POINTER, RECORD_HEADER, REDUNDANT_LENGTH, TRANSACTION_H
 use crate::inner::{Generation, Inner};
 use crate::pins::Pin;
 use crate::recent::Mix;
-use crate::{Oid, ReadMode, ReserveError, StagedBlob, Tid, TransactionError};
+use crate::{Checksum, Oid, ReadMode, ReserveError, StagedBlob, Tid, TransactionError};
 
 /// Record data beyond this go to a temporary file.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
@@ -24,6 +24,8 @@ pub struct Transaction {
     storage: Arc<Inner>,
     pub(crate) metadata: Metadata,
     pub(crate) tid: Option<Tid>,
+    /// What the running checksum must come to.
+    pub(crate) expected: Option<Checksum>,
     pub(crate) status: u8,
     pub(crate) entries: Vec<Entry>,
     by_oid: HashMap<u64, usize, BuildHasherDefault<Mix>>,
@@ -82,6 +84,7 @@ impl Transaction {
             storage,
             metadata: Metadata::default(),
             tid: None,
+            expected: None,
             status: b' ',
             entries: Vec::new(),
             by_oid: HashMap::default(),
@@ -117,6 +120,11 @@ impl Transaction {
     /// last one.
     pub fn set_tid(&mut self, tid: Tid) {
         self.tid = Some(tid);
+    }
+
+    /// When it is committed, the running checksum must come to this, or it fails.
+    pub fn expect_checksum(&mut self, checksum: Checksum) {
+        self.expected = Some(checksum);
     }
 
     /// The tid that it was given.
@@ -238,7 +246,7 @@ impl Transaction {
         self.by_oid.contains_key(&oid.get())
     }
 
-    /// The objects that are to be written, in the order of their first store, each once.
+    /// The objects that are to be written, in the order of their records.
     pub fn oids(&self) -> impl Iterator<Item = Oid> {
         self.entries.iter().map(|entry| entry.oid)
     }
@@ -267,6 +275,16 @@ impl Transaction {
 
     pub(crate) fn body(&self, oid: Oid) -> Option<Body> {
         self.by_oid.get(&oid.get()).map(|at| self.entries[*at].body)
+    }
+
+    /// Whether the record at this place is the only one of its object, or the last of several.
+    pub(crate) fn is_last_of(&self, oid: Oid, place: usize) -> bool {
+        self.by_oid.get(&oid.get()) == Some(&place)
+    }
+
+    /// A later record of the object does not replace those that are there, but follows them.
+    pub(crate) fn keep_earlier(&mut self, oid: Oid) {
+        self.by_oid.remove(&oid.get());
     }
 
     fn put(&mut self, oid: Oid, body: Body) {

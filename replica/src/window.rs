@@ -44,6 +44,20 @@ impl Window {
         Ok(&self.bytes[from..(from + length).min(self.bytes.len())])
     }
 
+    /// Appends the bytes from `position` on to `out`, all of them.
+    pub(crate) fn copy(&mut self, position: u64, length: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let mut copied = 0;
+        while copied < length {
+            let bytes = self.some_at(position + copied, length - copied)?;
+            if bytes.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            out.extend_from_slice(bytes);
+            copied += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
     /// The bytes from `position` on that need no further reading, at least one and at most `length`; none at the
     /// end.
     pub(crate) fn some_at(&mut self, position: u64, length: u64) -> io::Result<&[u8]> {

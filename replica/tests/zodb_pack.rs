@@ -73,6 +73,7 @@ fn a_pack_leaves_what_zodbs_own_leaves() {
     for seed in 1..=6 {
         let (_directory, path) = common::place();
         zodb(&["generate", text(&path), &seed.to_string(), "150", "400"]);
+        compare_references(&path);
         let mut dropped = 0;
         for fraction in ["0.3", "0.3", "0.7", "1"] {
             let report = compare(&path, fraction, true);

@@ -6,7 +6,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match standby::cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("standby: {error:#}");
             ExitCode::FAILURE

@@ -11,7 +11,7 @@ use crate::service::Service;
 use crate::session::storage_status_json;
 
 /// Bounds on what clients may cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Greatest frame accepted from a registered client, in bytes.
     pub frame_bytes_max: u32,

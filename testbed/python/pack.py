@@ -1,10 +1,14 @@
-"""Packs a database with ZODB and with Standby at the same time, and holds the results against each other.
+"""Packs a database with ZODB and with Standby to the same time, and holds the results against each other.
 
     pack.py STANDBY FOLDER SEED [DATA_FS [BLOBS]]
+    pack.py bench STANDBY FOLDER OBJECTS ROUNDS
 
 Without DATA_FS a database is generated from the seed: cycles, weak references, garbage, undo, deletions, records that
 point back across the pack time, blobs. It is packed to several times one after the other, with and without garbage
 collection. Prints one JSON object with the number of comparisons.
+
+`bench` makes one large database and packs a copy of it with each in turn, each in a process of its own. Prints one JSON
+object with seconds of the packs and of the whole processes (which make an index first), and peak memory in bytes.
 """
 import json
 import os
@@ -95,6 +99,115 @@ def generate(path, blob_dir, seed, steps):
     return moments
 
 
+def generate_large(path, blob_dir, objects):
+    """Trees that are changed, linked across, cut off and brought back by undo. Returns the moment to pack to: a fifth
+    of the history is after it."""
+    rng = random.Random(objects)
+    db = ZODB.DB(ZODB.FileStorage.FileStorage(path, blob_dir=blob_dir))
+    connection = db.open()
+    root = connection.root()
+    for name in range(50):
+        root[name] = persistent.mapping.PersistentMapping()
+    transaction.commit()
+    made, recent, moment = 0, [root[name] for name in range(50)], None
+    batch = max(20, objects // 250)
+    while made < objects:
+        for _ in range(batch):
+            holder = rng.choice(recent)
+            new = persistent.mapping.PersistentMapping(value=bytes(rng.randrange(600)), back=holder)
+            holder[len(holder) + 10] = new
+            recent.append(new)
+            if rng.random() < 0.05:
+                new['weak'] = WeakRef(rng.choice(recent))
+            if rng.random() < 0.05:
+                new['across'] = rng.choice(recent)
+            if rng.random() < 0.005:
+                new['blob'] = ZODB.blob.Blob(b'blob %d' % made)
+            made += 1
+        for _ in range(batch // 4):
+            rng.choice(recent)['value'] = made
+        transaction.get().note('made %d' % made)
+        transaction.commit()
+        if rng.random() < 0.2:
+            holder = root[rng.randrange(50)]
+            for key in list(holder)[:3]:
+                del holder[key]
+            # What is cut off stays so, or ZODB would remove what later transactions link again.
+            transaction.commit()
+            if rng.random() < 0.5:
+                db.undo(db.undoLog(0, 1)[0]['id'])
+                transaction.commit()
+            recent = [root[name] for name in range(50)]
+            connection.cacheMinimize()
+        elif len(recent) > 20000:
+            recent = recent[:50] + recent[-5000:]
+        if moment is None and made >= objects * 0.8:
+            time.sleep(0.01)
+            moment = time.time()
+            time.sleep(0.01)
+    connection.close()
+    db.close()
+    return moment
+
+
+def bench_zodb(path, blob_dir, moment):
+    """Run in a process of its own, for its memory."""
+    seconds = zodb_pack(path, blob_dir, float(moment), True)
+    print(json.dumps({'seconds': seconds}))
+
+
+def measured(args):
+    """Runs a command; what it printed as JSON, how long it took and its peak memory in bytes (looked at again and
+    again, since what the system says at the end includes the memory of the process that started it)."""
+    began = time.time()
+    process = subprocess.Popen(args, stdout=subprocess.PIPE)
+    peak = 0
+    while process.poll() is None:
+        with open('/proc/%d/status' % process.pid) as status:
+            peak = max([peak] + [int(line.split()[1]) * 1024 for line in status if line.startswith('VmHWM:')])
+        time.sleep(0.002)
+    took = time.time() - began
+    assert process.returncode == 0, args
+    return json.loads(process.stdout.read()), took, peak
+
+
+def bench(standby, folder, objects, rounds):
+    source, source_blobs = os.path.join(folder, 'Data.fs'), os.path.join(folder, 'blobs')
+    moment = generate_large(source, source_blobs, int(objects))
+    before = records(source)
+    result = {'objects': len({oid for txn in before for oid, *_ in txn[5]}),
+              'records': sum(len(txn[5]) for txn in before), 'bytes': os.path.getsize(source),
+              'zodb_seconds': [], 'standby_seconds': [], 'zodb_whole': [], 'standby_whole': [],
+              'zodb_peak': [], 'standby_peak': []}
+    before = revisions_of(before)
+    for number in range(int(rounds)):
+        places = {}
+        for name in ('zodb', 'standby'):
+            places[name] = place = os.path.join(folder, '%s%d' % (name, number))
+            os.makedirs(place)
+            shutil.copy(source, os.path.join(place, 'Data.fs'))
+            shutil.copytree(source_blobs, os.path.join(place, 'blobs'))
+        os.sync()
+        path, blob_dir = os.path.join(places['zodb'], 'Data.fs'), os.path.join(places['zodb'], 'blobs')
+        said, took, peak = measured([sys.executable, __file__, 'bench-zodb', path, blob_dir, repr(moment)])
+        result['zodb_seconds'].append(said['seconds'])
+        result['zodb_whole'].append(took)
+        result['zodb_peak'].append(peak)
+        path, blob_dir = os.path.join(places['standby'], 'Data.fs'), os.path.join(places['standby'], 'blobs')
+        said, took, peak = measured([standby, 'pack', path, '--blobs', blob_dir, '--before', repr(moment), '--json',
+                                     '--log', 'error'])
+        result['standby_seconds'].append(said['seconds'])
+        result['standby_whole'].append(took)
+        result['standby_peak'].append(peak)
+        left = records(os.path.join(places['zodb'], 'Data.fs'))
+        same(left, records(path), 'round %d' % number)
+        compare_blobs(places['zodb'], places['standby'], before, left, 'round %d' % number)
+        result['records_left'] = sum(len(txn[5]) for txn in left)
+        for place in places.values():
+            shutil.rmtree(place)
+    print(json.dumps(result))
+
+
 def zodb_pack(path, blob_dir, moment, gc):
     storage = ZODB.FileStorage.FileStorage(path, blob_dir=blob_dir, pack_gc=gc)
     began = time.time()
@@ -179,4 +292,9 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    if sys.argv[1] == 'bench':
+        bench(*sys.argv[2:])
+    elif sys.argv[1] == 'bench-zodb':
+        bench_zodb(*sys.argv[2:])
+    else:
+        main()

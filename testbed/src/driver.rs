@@ -8,4 +8,4 @@ mod record;
 pub use commits::{Committer, Written};
 pub use connection::{Connection, Refused};
 pub use loads::{LoadPlan, drive_loads};
-pub use record::record;
+pub use record::{record, referring_record};

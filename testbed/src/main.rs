@@ -23,6 +23,8 @@ enum Command {
 enum Bench {
     /// One server for ZEO clients, beside the stock server and the machine's own limits
     Zeo(bench::zeo::Options),
+    /// Packs, beside ZODB's own and of a server at work
+    Pack(bench::pack::Options),
     /// The load alone, on a server that runs already
     Drive(bench::drive::Options),
 }
@@ -32,6 +34,10 @@ fn main() -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Zeo(options) => {
             let met = bench::zeo::run(&options)?;
+            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Bench::Pack(options) => {
+            let met = bench::pack::run(&options)?;
             Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Bench::Drive(options) => bench::drive::run(&options).map(|()| ExitCode::SUCCESS),

@@ -118,9 +118,19 @@ impl Witness {
         self.committed.len()
     }
 
+    /// The objects that it writes.
+    pub fn oids(&self) -> impl Iterator<Item = Oid> {
+        self.oids.iter().copied()
+    }
+
     /// A line for each known transaction: tid, client, number.
     pub fn ledger(&self) -> String {
-        self.committed.iter().map(|w| format!("{} {} {}\n", w.tid, self.name, w.number)).collect()
+        self.ledger_from(0)
+    }
+
+    /// The same without the first `known` ones.
+    pub fn ledger_from(&self, known: usize) -> String {
+        self.committed[known..].iter().map(|w| format!("{} {} {}\n", w.tid, self.name, w.number)).collect()
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::objects::{Bits, Objects};
 use super::output::Output;
-use super::reach::is_dropped;
 use super::run::Ctx;
 use super::survey::Survey;
 use super::walk::{Walk, Walked};
@@ -30,13 +29,13 @@ const ENTRIES_LEFT: usize = 1 << 14;
 /// The packed log in the making.
 pub(super) struct Copy {
     pub(super) output: Output,
-    objects: Objects,
-    kept: Bits,
+    pub(super) objects: Objects,
+    pub(super) kept: Bits,
     /// Older records that are kept because others point to them: where they were, where they are.
     pointed: Vec<(u64, u64)>,
     /// Objects of which only such records are kept.
-    strays: HashMap<u64, u64, BuildHasherDefault<Mix>>,
-    pack_end: u64,
+    pub(super) strays: HashMap<u64, u64, BuildHasherDefault<Mix>>,
+    pub(super) pack_end: u64,
     /// Where the transactions after the pack time begin here.
     whole_from: u64,
     /// How far the old log was copied.
@@ -45,8 +44,8 @@ pub(super) struct Copy {
     pub(super) mark: Mark,
     pub(super) anchor: Anchor,
     /// Looks whether what was dropped is referred to again; `None`: it need not be looked for.
-    check: Option<ReferenceScanner>,
-    checked_pins: HashSet<(Oid, Tid)>,
+    pub(super) check: Option<ReferenceScanner>,
+    pub(super) checked_pins: HashSet<(Oid, Tid)>,
     pub(super) index: Index,
     /// What the index does not have yet.
     pub(super) new_objects: Vec<(u64, u64)>,
@@ -251,56 +250,6 @@ impl Copy {
         self.mark.checksum = checksum;
     }
 
-    /// From now on nothing that was dropped may be referred to.
-    pub(super) fn check_references(&mut self) {
-        self.check = Some(ReferenceScanner::new());
-    }
-
-    /// Looks whether what transactions under way will store again refers to what is dropped: revisions that were pinned
-    /// since the survey. Each is looked at once.
-    pub(super) fn check_pins(
-        &mut self,
-        generation: &Generation,
-        pinned: &[(Oid, Tid)],
-    ) -> Result<(), PackError> {
-        let mut data = Vec::new();
-        for &(oid, tid) in pinned {
-            if self.check.is_none() || !self.checked_pins.insert((oid, tid)) {
-                continue;
-            }
-            let Some((position, _)) = generation.find_record(oid, tid)? else { continue };
-            if generation.log.data_at(oid, position, ReadMode::MayBlock, &mut data)? {
-                self.check_record(generation, oid, position, tid, &data)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Nothing that was dropped may be referred to in this record's data.
-    fn check_record(
-        &mut self,
-        generation: &Generation,
-        oid: Oid,
-        position: u64,
-        tid: Tid,
-        data: &[u8],
-    ) -> Result<(), PackError> {
-        let Some(scanner) = &mut self.check else { return Ok(()) };
-        let mut dropped = Vec::new();
-        let found = |reference| {
-            if is_dropped(&self.objects, &self.kept, reference) {
-                dropped.push(reference);
-            }
-        };
-        scanner.scan(data, found).map_err(|source| PackError::References { oid, position, source })?;
-        for reference in dropped {
-            if !self.is_kept_elsewhere(generation, reference)? {
-                return Err(PackError::Resurrected { oid: reference, tid });
-            }
-        }
-        Ok(())
-    }
-
     /// Copies the transactions up to `end` whole, at this stage of the pack.
     pub(super) fn whole(
         &mut self,
@@ -425,11 +374,6 @@ impl Copy {
                 to.remember(oid, position, version);
             }
         });
-    }
-
-    fn is_kept_elsewhere(&self, generation: &Generation, oid: Oid) -> Result<bool, PackError> {
-        let position = generation.positions.object(oid, ReadMode::MayBlock)?;
-        Ok(position.is_some_and(|position| position >= self.pack_end) || self.strays.contains_key(&oid.get()))
     }
 
     /// Where something after the pack time is now.

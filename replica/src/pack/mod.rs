@@ -22,6 +22,7 @@
 //! current record; 8 bytes for each older record that is pointed to. The data are never in memory but for one
 //! record. The index of the packed log takes its own cache.
 
+mod again;
 mod copy;
 mod error;
 pub(crate) mod leftovers;

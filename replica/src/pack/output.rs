@@ -4,18 +4,22 @@ use std::os::unix::fs::FileExt;
 
 /// So much is written at once.
 const PIECE_BYTES: usize = 4 << 20;
+/// So much is made durable at once: more would make the syncs of commits wait too long behind it.
+const SYNC_BYTES: u64 = 16 << 20;
 
 /// A file that is written from its beginning.
 pub(super) struct Output {
     file: File,
     /// How much of it is in the file.
     written: u64,
+    /// How much of that is durable.
+    synced: u64,
     buffer: Vec<u8>,
 }
 
 impl Output {
     pub(super) fn new(file: File) -> Self {
-        Self { file, written: 0, buffer: Vec::with_capacity(PIECE_BYTES + (1 << 16)) }
+        Self { file, written: 0, synced: 0, buffer: Vec::with_capacity(PIECE_BYTES + (1 << 16)) }
     }
 
     /// Where the next byte goes.
@@ -44,13 +48,19 @@ impl Output {
         self.file.write_all_at(&self.buffer, self.written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        Ok(())
+        if self.written - self.synced >= SYNC_BYTES { self.sync_written() } else { Ok(()) }
     }
 
     /// Makes what was written durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.file.sync_data()
+        self.sync_written()
+    }
+
+    fn sync_written(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.synced = self.written;
+        Ok(())
     }
 
     pub(super) fn into_file(self) -> File {

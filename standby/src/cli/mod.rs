@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod check;
 mod log_file;
 pub mod logging;
 pub mod pack;
@@ -8,6 +9,8 @@ pub mod serve;
 pub mod storage_spec;
 pub mod terminal;
 pub mod verify;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve one or more Data.fs files to ZEO clients
     Serve(Box<serve::ServeArgs>),
+    /// Say what the configuration file of a node means, or everything that is wrong with it
+    Check(check::CheckArgs),
     /// Check a Data.fs: every length, pointer and checksum
     Verify(verify::VerifyArgs),
     /// Remove old revisions and unreachable objects from a Data.fs that no server has open
@@ -38,21 +43,23 @@ pub enum Command {
 
 impl Cli {
     /// Does what the command line says.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Check(args) => return args.run(),
             Command::Serve(args) => {
                 let plan = args.plan()?;
                 self.log.start(plan.event_log.as_ref())?;
-                plan.run()
+                plan.run()?;
             }
             Command::Verify(args) => {
                 self.log.start(None)?;
-                args.run()
+                args.run()?;
             }
             Command::Pack(args) => {
                 self.log.start(None)?;
-                args.run()
+                args.run()?;
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

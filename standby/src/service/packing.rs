@@ -49,12 +49,12 @@ impl Service {
         let report = self.storage().pack(until, self.options().pack, &progress);
         let report = report.inspect_err(|error| warn!(%storage, %error, "the storage was not packed"))?;
         match &report.packed {
-            None => info!(%storage, took = ?report.took, "there was nothing to pack"),
+            None => info!(%storage, seconds = report.took.as_secs_f64(), "there was nothing to pack"),
             Some(packed) => {
                 info!(
                     %storage,
-                    took = ?report.took,
-                    commits_stopped = ?packed.stopped,
+                    seconds = report.took.as_secs_f64(),
+                    commits_stopped_ms = packed.stopped.as_secs_f64() * 1e3,
                     bytes_before = packed.bytes_before,
                     bytes_after = packed.bytes_after,
                     objects_before = packed.objects_before,

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub(super) enum Bound {
     /// At least so many times the stock server.
     TimesRival(f64),
+    /// At most one of so many parts of the stock server's: it is a time.
+    TimesFaster(f64),
     /// At least this part of the ceiling.
     OfCeiling(f64),
     /// At least this figure.
@@ -19,6 +21,7 @@ impl Bound {
     fn text(self) -> String {
         match self {
             Self::TimesRival(factor) => format!(">= {factor} x rival"),
+            Self::TimesFaster(factor) => format!("<= rival / {factor}"),
             Self::OfCeiling(part) => format!(">= {part} x ceiling"),
             Self::AtLeast(figure) => format!(">= {}", figure_text(figure)),
             Self::AtMost(figure) => format!("<= {}", figure_text(figure)),
@@ -29,6 +32,7 @@ impl Bound {
         let ours = median(&row.ours)?;
         Some(match self {
             Self::TimesRival(factor) => ours >= factor * median(&row.rival)?,
+            Self::TimesFaster(factor) => ours * factor <= median(&row.rival)?,
             Self::OfCeiling(part) => ours >= part * median(&row.ceiling)?,
             Self::AtLeast(figure) => ours >= figure,
             Self::AtMost(figure) => ours <= figure,

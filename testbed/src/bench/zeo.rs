@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 use zeo_proto::{Encoding, Oid};
@@ -77,7 +77,11 @@ struct Figures {
 /// A server does not start, or answers with an exception.
 pub fn run(options: &Options) -> Result<bool> {
     let rival = Product::Runzeo(options.python.clone().map_or_else(place::python, Ok)?);
-    let ours = if options.no_standby { None } else { Some(Product::Standby(standby(options)?)) };
+    let ours = if options.no_standby {
+        None
+    } else {
+        Some(Product::Standby(super::standby_binary(options.standby.as_deref())?))
+    };
     let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 5 });
     let seconds = options.seconds.unwrap_or(if options.quick { 0.5 } else { 3.0 });
     let time = Duration::from_secs_f64(seconds);
@@ -125,21 +129,6 @@ pub fn run(options: &Options) -> Result<bool> {
         rows.extend(large_database(&rival, ours.as_ref(), scratch.path(), options.encoding, objects)?);
     }
     report(options, rounds, seconds, objects, &rows)
-}
-
-/// The binary to measure.
-fn standby(options: &Options) -> Result<PathBuf> {
-    if let Some(path) = &options.standby {
-        return Ok(path.clone());
-    }
-    let beside = std::env::current_exe()?.with_file_name("standby");
-    let release = place::target_folder()?.join("release/standby");
-    match [beside, release].into_iter().find(|path| path.is_file()) {
-        Some(path) => Ok(path),
-        None => {
-            bail!("no standby binary: cargo build --release -p standby makes one, --standby PATH names one")
-        }
-    }
 }
 
 impl Figures {

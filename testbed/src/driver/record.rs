@@ -1,7 +1,14 @@
+use zeo_proto::Oid;
+
 /// A record as ZODB writes it, of at least 72 and otherwise exactly `length` bytes: a `PersistentMapping` that holds
 /// bytes made from `seed`. ZODB's tools, and a pack, can read it.
 pub fn record(length: usize, seed: u64) -> Vec<u8> {
-    let mut record = Vec::with_capacity(length);
+    referring_record(length, seed, &[])
+}
+
+/// The same with references to other such objects, 39 bytes longer for each.
+pub fn referring_record(length: usize, seed: u64, references: &[Oid]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(length + references.len() * 39);
     record.extend_from_slice(b"\x80\x03cpersistent.mapping\nPersistentMapping\n.");
     record.extend_from_slice(b"\x80\x03}X\x04\x00\x00\x00data}K\x01B");
     let padding = length.saturating_sub(record.len() + 4 + 3).max(8);
@@ -19,13 +26,21 @@ pub fn record(length: usize, seed: u64) -> Vec<u8> {
         record.extend_from_slice(&bytes[..taken]);
         left -= taken;
     }
+    for (key, oid) in (2u16..).zip(references) {
+        // The entry before is set, then the key and (oid, class).
+        record.extend_from_slice(b"sM");
+        record.extend_from_slice(&key.to_le_bytes());
+        record.extend_from_slice(b"C\x08");
+        record.extend_from_slice(&oid.to_bytes());
+        record.extend_from_slice(b"cpersistent\nPersistent\n\x86Q");
+    }
     record.extend_from_slice(b"ss.");
     record
 }
 
 #[cfg(test)]
 mod tests {
-    use super::record;
+    use super::*;
 
     #[test]
     fn a_record_has_the_length_asked_for_and_the_content_of_its_seed() {
@@ -34,5 +49,6 @@ mod tests {
         }
         assert_eq!(record(400, 7), record(400, 7));
         assert_ne!(record(400, 7), record(400, 8));
+        assert_eq!(referring_record(400, 7, &[Oid::ROOT; 3]).len(), 400 + 3 * 39);
     }
 }

@@ -34,6 +34,7 @@ fn an_oid_is_found_however_it_is_written() {
         b"C\x08abcdefghp9\n0g9\nQ.",
         b"C\x08abcdefghr\xff\xff\xff\x7f0j\xff\xff\xff\x7fQ.",
         b"\x80\x04\x95\0\0\0\0\0\0\0\0C\x08abcdefgh\x940h\0Q.",
+        b"\x8c\x07_codecs\x8c\x06encode\x93\x8c\x08abcdefgh\x8c\x06latin1\x86RQ.",
         b"C\x08abcdefgh2Q.",
         b"(K\x010C\x08abcdefghNI1\nJ\0\0\0\0(01C\x08abcdefghQ.",
     ] {

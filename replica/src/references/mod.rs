@@ -16,6 +16,11 @@
 //! is what `ZODB.serialize.referencesf` returns, which does not know the protocols 4 and 5, Python 2 strings beyond
 //! ASCII and `_codecs.encode`.
 
+mod forms;
+mod input;
+
+use self::forms::{Kind, decimal, oid_of, oid_of_chars, oid_of_quoted, oid_of_raw_unicode, tuple_of};
+use self::input::Input;
 use crate::Oid;
 
 /// Values on the stack of an unpickler; a record that needs more is taken for damaged. One takes 16 bytes.
@@ -41,23 +46,6 @@ pub struct ReferenceScanner {
     memo: Vec<Kind>,
     memo_sparse: std::collections::HashMap<u64, Kind>,
     memo_next: u64,
-}
-
-/// What is known of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Nothing that matters.
-    Other,
-    /// Not in the memo.
-    Absent,
-    /// Eight bytes, or text that can be eight bytes.
-    Oid(u64),
-    /// A tuple that begins with such.
-    Tuple(u64),
-    /// A list.
-    List,
-    /// The function `_codecs.encode`.
-    Encode,
 }
 
 impl ReferenceScanner {
@@ -170,7 +158,12 @@ impl ReferenceScanner {
                 let encode = module == b"_codecs" && name == b"encode";
                 self.push(if encode { Kind::Encode } else { Kind::Other })?;
             }
-            0x93 => self.replace(2, Kind::Other)?,
+            0x93 => {
+                let name = self.pop()?;
+                let module = self.pop()?;
+                let encode = (module, name) == (Kind::CodecsName, Kind::EncodeName);
+                self.push(if encode { Kind::Encode } else { Kind::Other })?;
+            }
             b'b' => self.drop_above(1)?,
             0x81 => self.replace(2, Kind::Other)?,
             0x92 => self.replace(3, Kind::Other)?,
@@ -201,9 +194,7 @@ impl ReferenceScanner {
                 match self.pop()? {
                     Kind::Oid(oid) | Kind::Tuple(oid) => found(Oid::new(oid)),
                     Kind::List => {}
-                    Kind::Other | Kind::Encode | Kind::Absent => {
-                        return Err("a persistent reference of unknown form");
-                    }
+                    _ => return Err("a persistent reference of unknown form"),
                 }
                 self.push(Kind::Other)?;
             }
@@ -349,8 +340,10 @@ impl ReferenceScanner {
     fn text(&mut self, input: &mut Input<'_>, width: usize) -> Result<(), &'static str> {
         let length = input.number(width)?;
         let bytes = input.take(length)?;
-        // Eight characters below 256.
         let kind = match bytes.len() {
+            6 if bytes == b"encode" => Kind::EncodeName,
+            7 if bytes == b"_codecs" => Kind::CodecsName,
+            // Eight characters below 256.
             8..=16 => std::str::from_utf8(bytes).map_or(Kind::Other, |text| oid_of_chars(text.chars())),
             _ => Kind::Other,
         };
@@ -381,144 +374,6 @@ impl ReferenceScanner {
         self.push(kind.ok_or("a memo entry that is not there")?)
     }
 }
-
-fn tuple_of(first: Option<Kind>) -> Kind {
-    match first {
-        Some(Kind::Oid(oid)) => Kind::Tuple(oid),
-        _ => Kind::Other,
-    }
-}
-
-fn oid_of(bytes: &[u8]) -> Kind {
-    bytes.try_into().map_or(Kind::Other, |bytes| Kind::Oid(u64::from_be_bytes(bytes)))
-}
-
-fn oid_of_chars(chars: impl Iterator<Item = char>) -> Kind {
-    let (mut number, mut count) = (0u64, 0);
-    for char in chars {
-        let Ok(byte) = u8::try_from(u32::from(char)) else { return Kind::Other };
-        count += 1;
-        if count > 8 {
-            return Kind::Other;
-        }
-        number = number << 8 | u64::from(byte);
-    }
-    if count == 8 { Kind::Oid(number) } else { Kind::Other }
-}
-
-/// A string as Python 2 writes it with protocol 0: quoted, with backslashes.
-fn oid_of_quoted(line: &[u8]) -> Kind {
-    let line = line.trim_ascii();
-    let [quote @ (b'\'' | b'"'), inner @ .., last] = line else { return Kind::Other };
-    if quote != last || inner.len() > 32 {
-        return Kind::Other;
-    }
-    let mut bytes = Vec::with_capacity(8);
-    let mut rest = inner;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let byte = match (first, after) {
-            (b'\\', [b'x', high, low, after @ ..]) => {
-                rest = after;
-                match (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) {
-                    (Some(high), Some(low)) => (high * 16 + low) as u8,
-                    _ => return Kind::Other,
-                }
-            }
-            (b'\\', [digit @ b'0'..=b'7', ..]) => {
-                let mut number = u32::from(digit - b'0');
-                rest = &after[1..];
-                for _ in 0..2 {
-                    let [digit @ b'0'..=b'7', after @ ..] = rest else { break };
-                    number = number * 8 + u32::from(digit - b'0');
-                    rest = after;
-                }
-                number as u8
-            }
-            (b'\\', [escaped, after @ ..]) => {
-                rest = after;
-                match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'a' => 7,
-                    b'b' => 8,
-                    b'f' => 12,
-                    b'v' => 11,
-                    b'\\' | b'\'' | b'"' => *escaped,
-                    _ => return Kind::Other,
-                }
-            }
-            (byte, _) => *byte,
-        };
-        bytes.push(byte);
-    }
-    oid_of(&bytes)
-}
-
-/// Text as protocol 0 writes it: Latin-1, and `\uXXXX` for some.
-fn oid_of_raw_unicode(line: &[u8]) -> Kind {
-    if line.len() > 48 {
-        return Kind::Other;
-    }
-    let mut chars = Vec::with_capacity(8);
-    let mut rest = line;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if let (b'\\', [b'u', digits @ ..]) = (first, after)
-            && let Some(hex) = digits.get(..4).and_then(|digits| std::str::from_utf8(digits).ok())
-            && let Some(char) = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)
-        {
-            chars.push(char);
-            rest = &digits[4..];
-        } else {
-            chars.push(char::from(*first));
-        }
-    }
-    oid_of_chars(chars.into_iter())
-}
-
-fn decimal(line: &[u8]) -> Result<u64, &'static str> {
-    let digits = std::str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
-    digits.ok_or("a memo number that is none")
-}
-
-struct Input<'a> {
-    data: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Input<'a> {
-    fn byte(&mut self) -> Result<u8, &'static str> {
-        let byte = *self.data.get(self.at).ok_or(ENDS)?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    fn take(&mut self, length: u64) -> Result<&'a [u8], &'static str> {
-        let rest = &self.data[self.at..];
-        let length = usize::try_from(length).ok().filter(|length| *length <= rest.len()).ok_or(ENDS)?;
-        self.at += length;
-        Ok(&rest[..length])
-    }
-
-    /// A little-endian number.
-    fn number(&mut self, width: usize) -> Result<u64, &'static str> {
-        let mut eight = [0; 8];
-        eight[..width].copy_from_slice(self.take(width as u64)?);
-        Ok(u64::from_le_bytes(eight))
-    }
-
-    /// Up to the next newline, which is passed.
-    fn line(&mut self) -> Result<&'a [u8], &'static str> {
-        let rest = &self.data[self.at..];
-        let length = rest.iter().position(|byte| *byte == b'\n').ok_or(ENDS)?;
-        self.at += length + 1;
-        Ok(&rest[..length])
-    }
-}
-
-const ENDS: &str = "the pickle ends too early";
 
 #[cfg(test)]
 #[path = "references_test.rs"]

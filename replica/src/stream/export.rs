@@ -1,0 +1,205 @@
+use std::sync::Arc;
+
+use super::Place;
+use super::portable::PortableWriter;
+use crate::format::{BACK_POINTER, RECORD_HEADER, number};
+use crate::history::{RecordHeads, Transactions};
+use crate::inner::{Generation, Inner};
+use crate::log::check_earlier;
+use crate::window::Window;
+use crate::{Checksum, Oid, ReadError, ReadMode, Storage, Tid};
+
+/// How much of the log is read at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// Where the name of a blob's class is looked for: it is the first thing in a record.
+const CLASS_BYTES: usize = 64;
+
+/// What of the transactions is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// All of them.
+    All,
+    /// Up to the place where the export began, only records that were current there, in transactions that say that
+    /// they are packed; what comes later, whole.
+    Current,
+}
+
+/// A transaction that was exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Its tid.
+    pub tid: Tid,
+    /// The running checksum after it.
+    pub checksum: Checksum,
+    /// The objects whose blobs it brings.
+    pub blobs: Vec<Oid>,
+    /// The length of the log up to its end.
+    pub log_bytes: u64,
+}
+
+/// Reads transactions for another copy, in order, as they are published. It goes on in the log that it began with when
+/// a pack replaces that, until it has all of it.
+pub struct Exporter {
+    storage: Arc<Inner>,
+    generation: Arc<Generation>,
+    what: Export,
+    /// See [`Exporter::anchor`].
+    anchor: Place,
+    /// The last transaction that was passed.
+    passed: Tid,
+    transactions: Transactions,
+    window: Window,
+    end: u64,
+}
+
+impl Storage {
+    /// Exports the published transactions after `after`. May wait for the disk, as what it returns may.
+    pub fn export(&self, after: Tid, what: Export) -> Result<Exporter, ReadError> {
+        let storage = Arc::clone(self.inner());
+        let generation = storage.now_held();
+        let anchor = match what {
+            Export::All => generation.first_place(),
+            Export::Current => generation.last_place(),
+        };
+        let (transactions, window, end) = open(&generation, after)?;
+        Ok(Exporter { storage, generation, what, anchor, passed: after, transactions, window, end })
+    }
+}
+
+/// What follows `after` in this log.
+fn open(generation: &Arc<Generation>, after: Tid) -> Result<(Transactions, Window, u64), ReadError> {
+    let mark = generation.mark();
+    let next = generation.positions.transaction_from(Tid::new(after.get() + 1))?;
+    let position = next.map_or(mark.end, |next| next.position);
+    let log = &generation.log;
+    let transactions = Transactions::new(Arc::clone(log), position, mark.end, None);
+    Ok((transactions, Window::new(Arc::clone(log), PIECE_BYTES, mark.end), mark.end))
+}
+
+impl Exporter {
+    /// Up to here what is exported may have holes, or is all that a pack left; from here on it is whole. A copy that is
+    /// made of it takes this place over when it comes to it.
+    pub fn anchor(&self) -> Place {
+        self.anchor
+    }
+
+    /// Appends the next transaction to `out` in its portable form. `None`: there are no more yet.
+    pub fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Exported>, ReadError> {
+        loop {
+            let Some(header) = self.transactions.next().transpose()? else {
+                if !self.go_on()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            self.passed = header.tid;
+            let only_current = self.what == Export::Current && header.tid <= self.anchor.tid;
+            let status = if only_current { b'p' } else { header.status };
+            let begin = out.len();
+            let metadata = [&header.user[..], &header.description, &header.extension];
+            let mut writer = PortableWriter::new(out, header.tid, status, metadata);
+            let mut blobs = Vec::new();
+            let mut heads = RecordHeads::new(&header);
+            while let Some((position, head)) = heads.next(&mut self.window)? {
+                let oid = head.oid;
+                if only_current && !self.is_current(oid, position)? {
+                    continue;
+                }
+                let body = position + RECORD_HEADER as u64;
+                let is_blob = if head.data_length != 0 {
+                    let data = writer.data(oid, head.data_length);
+                    let start = data.len();
+                    self.window.copy(body, head.data_length, data)?;
+                    names_blob(&data[start..])
+                } else {
+                    let pointer = self.window.at(body, BACK_POINTER)?;
+                    if pointer.len() < BACK_POINTER {
+                        return Err(ReadError::corrupt(position, "the log ends within a record"));
+                    }
+                    let back = number(pointer, 0);
+                    check_earlier("back pointer", back, position)?;
+                    self.pointer(&mut writer, oid, back, only_current)?
+                };
+                if is_blob && self.has_blob(oid, header.tid) {
+                    blobs.push(oid);
+                }
+            }
+            if writer.finish() == 0 && only_current {
+                out.truncate(begin);
+                continue;
+            }
+            let checksum = self.checksum(header.tid)?;
+            let log_bytes = header.position + header.length + crate::format::REDUNDANT_LENGTH;
+            return Ok(Some(Exported { tid: header.tid, checksum, blobs, log_bytes }));
+        }
+    }
+
+    /// Whether there is more, in this log or in the one that a pack has put in its place.
+    fn go_on(&mut self) -> Result<bool, ReadError> {
+        if self.generation.mark().end == self.end {
+            let now = self.storage.now_held();
+            if Arc::ptr_eq(&now, &self.generation) || now.last_tid() <= self.passed {
+                return Ok(false);
+            }
+            self.generation = now;
+        }
+        (self.transactions, self.window, self.end) = open(&self.generation, self.passed)?;
+        Ok(true)
+    }
+
+    /// Whether it may be the record of a blob.
+    fn pointer(
+        &mut self,
+        writer: &mut PortableWriter<'_>,
+        oid: Oid,
+        back: u64,
+        resolved: bool,
+    ) -> Result<bool, ReadError> {
+        if back == 0 {
+            if !resolved {
+                writer.nothing(oid);
+            }
+            return Ok(false);
+        }
+        let log = &self.generation.log;
+        if resolved {
+            let mut data = Vec::new();
+            if log.data_at(oid, back, ReadMode::MayBlock, &mut data)? {
+                writer.data(oid, data.len() as u64).extend_from_slice(&data);
+            }
+        } else {
+            writer.pointer(oid, log.record_head(oid, back, ReadMode::MayBlock)?.tid);
+        }
+        Ok(true)
+    }
+
+    /// Whether the record at `position` is its object's last at the anchor.
+    fn is_current(&self, oid: Oid, position: u64) -> Result<bool, ReadError> {
+        let mut at = self.generation.positions.object(oid, ReadMode::MayBlock)?.unwrap_or(0);
+        while at > position {
+            let head = self.generation.log.record_head(oid, at, ReadMode::MayBlock)?;
+            if head.tid <= self.anchor.tid {
+                return Ok(false);
+            }
+            check_earlier("previous record", head.previous, at)?;
+            at = head.previous;
+        }
+        Ok(at == position)
+    }
+
+    fn has_blob(&self, oid: Oid, tid: Tid) -> bool {
+        self.storage.blobs.as_ref().is_some_and(|blobs| blobs.path(oid, tid).exists())
+    }
+
+    fn checksum(&self, tid: Tid) -> Result<Checksum, ReadError> {
+        let entry = self.generation.positions.transaction(tid)?;
+        let missing = || ReadError::corrupt(self.end, format!("the index does not have transaction {tid}"));
+        entry.map(|entry| entry.checksum).ok_or_else(missing)
+    }
+}
+
+/// Whether a record's class is `ZODB.blob.Blob`, or may be.
+fn names_blob(data: &[u8]) -> bool {
+    let class = &data[..data.len().min(CLASS_BYTES)];
+    class.windows(9).any(|window| window == b"ZODB.blob")
+}

@@ -1,0 +1,37 @@
+use super::portable::{NotPortable, PortableReader, PortableRecord};
+use crate::{Storage, Transaction, TransactionError};
+
+/// Why a transaction could not be taken over from another copy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// It is not one.
+    #[error(transparent)]
+    NotPortable(#[from] NotPortable),
+    /// It could not be collected.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+}
+
+impl Storage {
+    /// A transaction of another copy, from its portable form, to be committed after all that were committed there
+    /// before it. It keeps its tid, its status, and every record in its place.
+    pub fn import(&self, portable: &[u8]) -> Result<Transaction, ImportError> {
+        let mut reader = PortableReader::new(portable)?;
+        let mut transaction = self.begin();
+        transaction.set_tid(reader.tid);
+        transaction.set_status(reader.status);
+        let [user, description, extension] = reader.metadata;
+        transaction.set_metadata(user, description, extension)?;
+        while let Some((oid, record)) = reader.next()? {
+            // ZODB may have written two records of one object.
+            transaction.keep_earlier(oid);
+            match record {
+                PortableRecord::Nothing => transaction.delete(oid)?,
+                PortableRecord::Data(data) => transaction.store(oid, data)?,
+                PortableRecord::Pointer(data_tid) => transaction.store_as(oid, data_tid)?,
+            }
+        }
+        Ok(transaction)
+    }
+}

@@ -1,0 +1,190 @@
+//! One copy of a storage made of another, transaction by transaction.
+
+mod common;
+
+use common::packing::record;
+use common::{Site, place};
+use replica::{
+    CommitError, Export, NoProgress, Oid, OpenOptions, PackOptions, Place, Storage, Tid, Transaction, verify,
+};
+
+/// Takes over everything that `to` lacks. Returns how many transactions that were.
+fn follow(from: &Storage, to: &Site, what: Export) -> usize {
+    let mut exporter = from.export(to.storage.last_place().tid, what).expect("readable");
+    let anchor = exporter.anchor();
+    let mut anchored = to.storage.last_place().tid >= anchor.tid;
+    let mut count = 0;
+    loop {
+        let mut portable = Vec::new();
+        let next = exporter.next(&mut portable).expect("readable");
+        if !anchored && next.as_ref().is_none_or(|next| next.tid > anchor.tid) {
+            to.storage.take_anchor(anchor).expect("taken over");
+            anchored = true;
+        }
+        let Some(next) = next else { return count };
+        let mut transaction = to.storage.import(&portable).expect("right");
+        if anchored {
+            transaction.expect_checksum(next.checksum);
+        }
+        assert_eq!(to.commit(transaction), next.tid);
+        count += 1;
+    }
+}
+
+fn some_history(site: &Site) {
+    let objects = [(0, record(&[1, 2, 3], "root")), (1, record(&[], "one")), (2, record(&[], "two"))];
+    site.store(&objects.each_ref().map(|(oid, data)| (*oid, &data[..])));
+    site.store(&[(3, &record(&[], "three"))]);
+    let second = site.store(&[(1, &record(&[], "one again"))]);
+    site.store(&[(2, &record(&[], "two again")), (3, &record(&[], "three again"))]);
+    site.undo(second);
+    let mut deletes = site.begin();
+    deletes.delete(Oid::new(3)).expect("collected");
+    deletes.store(Oid::ROOT, &record(&[1, 2], "root")).expect("collected");
+    site.commit(deletes);
+    let mut empty = site.begin();
+    empty.set_metadata("jürgen".as_bytes(), b"nothing", b"\x80\x03}.").expect("short");
+    site.commit(empty);
+}
+
+#[test]
+fn a_copy_of_all_transactions_is_the_same_history() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    some_history(&from);
+    assert_eq!(follow(&from.storage, &to, Export::All), 7);
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+    from.store(&[(9, b"later")]);
+    assert_eq!(follow(&from.storage, &to, Export::All), 1);
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+    let paths = [from.storage.path().to_owned(), to.storage.path().to_owned()];
+    from.close();
+    to.close();
+    // The same bytes: nothing in them says that this is a copy.
+    assert_eq!(std::fs::read(&paths[0]).expect("a log"), std::fs::read(&paths[1]).expect("a log"));
+}
+
+#[test]
+fn a_copy_of_a_packed_log_goes_on_with_its_checksum() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    some_history(&from);
+    from.storage.pack(from.storage.last_tid(), PackOptions::default(), &NoProgress).expect("packed");
+    from.store(&[(1, &record(&[], "after the pack"))]);
+    follow(&from.storage, &to, Export::All);
+    check_copy(&from, to);
+}
+
+#[test]
+fn a_copy_of_what_is_current_has_that_and_goes_on_whole() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    some_history(&from);
+    follow(&from.storage, &to, Export::Current);
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+    from.store(&[(2, &record(&[], "after the copy"))]);
+    assert_eq!(follow(&from.storage, &to, Export::All), 1);
+    check_copy(&from, to);
+}
+
+/// The copy has what is current, the same checksum, also with an index that is made anew, and is right.
+fn check_copy(from: &Site, to: Site) {
+    for oid in 0..10 {
+        assert_eq!(to.load(oid), from.load(oid), "object {oid}");
+    }
+    let end = from.storage.last_place();
+    assert_eq!(to.storage.last_place(), end);
+    let path = to.storage.path().to_owned();
+    to.close();
+    let to = Site::open(&path);
+    assert_eq!(to.storage.last_place(), end);
+    to.close();
+    std::fs::remove_file(path.with_file_name("Data.fs.standby").join("index.redb")).expect("an index");
+    let to = Site::open(&path);
+    assert_eq!(to.storage.last_place(), end);
+    assert_eq!(
+        to.storage.first_place(),
+        to.storage.place_up_to(to.storage.first_place().tid).unwrap().unwrap()
+    );
+    to.close();
+    assert_eq!(verify(&path, &NoProgress).expect("readable").problems, []);
+}
+
+#[test]
+fn an_export_of_what_is_current_is_as_of_its_beginning() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    let first = from.store(&[(1, b"first")]);
+    let mut exporter = from.storage.export(Tid::ZERO, Export::Current).expect("readable");
+    let second = from.store(&[(1, b"second")]);
+    let mut tids = Vec::new();
+    let mut portable = Vec::new();
+    while let Some(next) = exporter.next(&mut portable).expect("readable") {
+        tids.push(next.tid);
+        to.commit(to.storage.import(&portable).expect("right"));
+        portable.clear();
+    }
+    assert_eq!(tids, [first, second]);
+    assert_eq!(to.load(1).as_deref(), Some(&b"second"[..]));
+}
+
+#[test]
+fn an_export_goes_on_in_the_log_of_before_while_that_is_packed() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    some_history(&from);
+    let mut exporter = from.storage.export(Tid::ZERO, Export::All).expect("readable");
+    let take = |exporter: &mut replica::Exporter| {
+        let mut portable = Vec::new();
+        let next = exporter.next(&mut portable).expect("readable")?;
+        let mut transaction = to.storage.import(&portable).expect("right");
+        transaction.expect_checksum(next.checksum);
+        Some(to.commit(transaction))
+    };
+    take(&mut exporter).expect("the first");
+    from.storage.pack(from.storage.last_tid(), PackOptions::default(), &NoProgress).expect("packed");
+    let later = from.store(&[(2, &record(&[], "later"))]);
+    let mut last = None;
+    while let Some(tid) = take(&mut exporter) {
+        last = Some(tid);
+    }
+    assert_eq!(last, Some(later));
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+}
+
+#[test]
+fn a_transaction_that_is_not_what_it_was_is_not_committed() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    from.store(&[(1, b"as it was")]);
+    let mut portable = Vec::new();
+    let mut exporter = from.storage.export(Tid::ZERO, Export::All).expect("readable");
+    let exported = exporter.next(&mut portable).expect("readable").expect("a transaction");
+    let at = portable.len() - 1;
+    portable[at] ^= 1;
+    let import = |portable: &[u8]| -> Transaction {
+        let mut transaction = to.storage.import(portable).expect("it can be read");
+        transaction.expect_checksum(exported.checksum);
+        transaction
+    };
+    let error = to.try_commit(import(&portable)).expect_err("it is another");
+    assert!(matches!(error, CommitError::Checksum { .. }), "{error}");
+    assert_eq!(to.storage.last_place(), Place::START);
+    portable[at] ^= 1;
+    to.commit(import(&portable));
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+}
+
+#[test]
+fn places_are_found_up_to_any_transaction() {
+    let (_folder, path) = place();
+    let site = Site::open_with(&path, &OpenOptions::default());
+    assert_eq!(site.storage.place_up_to(Tid::MAX).expect("readable"), Some(Place::START));
+    let tids = [site.store(&[(0, &record(&[], "a"))]), site.store(&[(0, &record(&[], "b"))])];
+    let found = |tid| site.storage.place_up_to(tid).expect("readable").map(|place| place.tid);
+    assert_eq!(found(Tid::new(tids[0].get() - 1)), Some(Tid::ZERO));
+    assert_eq!((found(tids[0]), found(Tid::new(tids[1].get() - 1))), (Some(tids[0]), Some(tids[0])));
+    assert_eq!((found(tids[1]), found(Tid::MAX)), (Some(tids[1]), Some(tids[1])));
+    site.storage.pack(tids[1], PackOptions::default(), &NoProgress).expect("packed");
+    assert_eq!((found(tids[0]), found(tids[1])), (None, Some(tids[1])));
+}

@@ -1,0 +1,86 @@
+//! What does not fit together in a configuration.
+
+use super::reader::Document;
+use super::{NodeConfig, Role, Secret};
+use crate::listener::ListenAddress;
+
+pub(super) fn check(config: &NodeConfig, document: &mut Document<'_>) {
+    check_role(config, document);
+    check_storages(config, document);
+    check_addresses(config, document);
+}
+
+fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
+    let NodeConfig { cluster, node, listen, upstream, replication, .. } = config;
+    match (node.role, upstream) {
+        (Role::Primary, Some(_)) => {
+            document.wrong("upstream", "a primary follows nobody: remove [upstream], or make it a replica");
+        }
+        (Role::Replica, None) => {
+            document.wrong("node.role", "a replica needs a section [upstream] with its `addresses`");
+        }
+        (Role::Replica, Some(upstream)) if upstream.addresses.is_empty() => {
+            document.wrong("upstream.addresses", "`addresses` names nobody to follow");
+        }
+        _ => {}
+    }
+    if node.role == Role::Replica && replication.acks > 0 {
+        document.wrong("replication.acks", "only a primary waits for acknowledgements: remove `acks`");
+    }
+    let talks = listen.peer.is_some() || upstream.is_some();
+    if talks && (cluster.secret == Secret::None || cluster.name.is_empty()) {
+        let text =
+            "a node that speaks with others needs [cluster] with a `name`, and `secret_file` or `secret`";
+        document.wrong("cluster", text);
+    }
+    if replication.acks > 0 && listen.peer.is_none() {
+        document.wrong("replication.acks", "nobody can acknowledge without `peer` in [listen]");
+    }
+    if listen.zeo.is_none() && listen.zeo_ro.is_none() && listen.peer.is_none() {
+        document.wrong("listen", "a node needs at least one of `zeo`, `zeo_ro` and `peer` in [listen]");
+    }
+    if node.voter && !node.electable && node.role == Role::Primary {
+        document.wrong("node.electable", "this node is the primary, and yet not electable");
+    }
+}
+
+fn check_storages(config: &NodeConfig, document: &mut Document<'_>) {
+    let storages = &config.storages;
+    if storages.is_empty() {
+        document.wrong("storage", "there is nothing to serve: add a [[storage]] with its `path`");
+    }
+    for (index, storage) in storages.iter().enumerate() {
+        let earlier = &storages[..index];
+        if earlier.iter().any(|known| known.name == storage.name) {
+            let text = format!("two storages are called {:?}", storage.name);
+            document.wrong(&format!("storage.{index}.name"), text);
+        }
+        if earlier.iter().any(|known| known.path == storage.path) {
+            let text = format!("two storages are in {}", storage.path.display());
+            document.wrong(&format!("storage.{index}.path"), text);
+        }
+        let shares =
+            |known: &&super::StorageSpec| known.blob_dir.is_some() && known.blob_dir == storage.blob_dir;
+        if earlier.iter().any(|known| shares(&known)) {
+            document.wrong(&format!("storage.{index}.blobs"), "two storages share a blob directory");
+        }
+    }
+}
+
+fn check_addresses(config: &NodeConfig, document: &mut Document<'_>) {
+    let listen = &config.listen;
+    let all =
+        [("zeo", &listen.zeo), ("zeo_ro", &listen.zeo_ro), ("peer", &listen.peer), ("admin", &listen.admin)];
+    for (index, (key, address)) in all.iter().enumerate() {
+        let Some(address) = address else { continue };
+        for (other, taken) in &all[..index] {
+            if taken.as_ref() == Some(address) && !picks_a_port(address) {
+                document.wrong(&format!("listen.{key}"), format!("`{key}` and `{other}` are both {address}"));
+            }
+        }
+    }
+}
+
+fn picks_a_port(address: &ListenAddress) -> bool {
+    matches!(address, ListenAddress::Tcp(text) if text.ends_with(":0"))
+}

@@ -1,0 +1,183 @@
+//! `[cluster]`, `[node]` and `[listen]`: what belongs together, what this node is, and where it listens.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::reader::Document;
+use super::values;
+use crate::listener::ListenAddress;
+
+/// Length of the shortest secret, in bytes.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// Which cluster a node belongs to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cluster {
+    /// Its name: nodes of other clusters are refused.
+    pub name: String,
+    /// What its nodes prove to each other.
+    pub secret: Secret,
+}
+
+/// What the nodes of a cluster share. Never shown.
+#[derive(Clone, Default, PartialEq)]
+pub enum Secret {
+    /// None: this node speaks with no other.
+    #[default]
+    None,
+    /// It is in this file.
+    File(PathBuf),
+    /// It.
+    Bytes(Vec<u8>),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Bytes(_) => f.write_str("Bytes(..)"),
+        }
+    }
+}
+
+impl Secret {
+    /// Reads the file, whose path is taken from `folder`; a newline at its end does not count.
+    pub(super) fn load(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let Self::File(path) = self else { return Ok(()) };
+        let path = folder.join(path);
+        let mut bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read the secret {}", path.display()))?;
+        while bytes.last().is_some_and(u8::is_ascii_whitespace) {
+            bytes.pop();
+        }
+        if bytes.len() < SECRET_BYTES_MIN {
+            bail!("the secret in {} is shorter than {SECRET_BYTES_MIN} bytes", path.display());
+        }
+        *self = Self::Bytes(bytes);
+        Ok(())
+    }
+}
+
+impl Cluster {
+    pub(super) fn read(document: &mut Document<'_>) -> Self {
+        let mut short = false;
+        let cluster = document.section("cluster", |section| {
+            let name = section.required("name", values::name).unwrap_or_default();
+            let file = section.optional("secret_file", values::path);
+            let text = section.optional("secret", values::text);
+            short = text.as_ref().is_some_and(|text| text.len() < SECRET_BYTES_MIN);
+            let twice = file.is_some() && text.is_some();
+            let secret = match (text, file) {
+                (Some(text), _) => Secret::Bytes(text.into_bytes()),
+                (None, Some(path)) => Secret::File(path),
+                (None, None) => Secret::None,
+            };
+            (Self { name, secret }, twice)
+        });
+        if short {
+            document.wrong("cluster.secret", format!("`secret` is shorter than {SECRET_BYTES_MIN} bytes"));
+        }
+        match cluster {
+            Some((cluster, twice)) => {
+                if twice {
+                    document.wrong("cluster.secret", "give `secret` or `secret_file`, not both");
+                }
+                cluster
+            }
+            None => Self::default(),
+        }
+    }
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It commits.
+    Primary,
+    /// It follows.
+    Replica,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its name, unique in its cluster.
+    pub name: String,
+    /// Its site.
+    pub group: String,
+    /// What it does.
+    pub role: Role,
+    /// It may become the primary.
+    pub electable: bool,
+    /// It takes part in decisions.
+    pub voter: bool,
+    /// Of several that could become the primary, the one with the highest does.
+    pub priority: u64,
+    /// Whatever else is worth knowing of it.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Node {
+    pub(super) fn read(document: &mut Document<'_>) -> Self {
+        let node = document.section("node", |section| {
+            let role = section.required("role", |value| match values::text(value)?.as_str() {
+                "primary" => Ok(Role::Primary),
+                "replica" => Ok(Role::Replica),
+                other => Err(format!("expected \"primary\" or \"replica\", not {other:?}")),
+            });
+            let electable = section.or("electable", values::flag, true);
+            Self {
+                name: section.required("name", values::name).unwrap_or_default(),
+                group: section.or("group", values::name, "local".to_owned()),
+                role: role.unwrap_or(Role::Primary),
+                electable,
+                voter: section.or("voter", values::flag, electable),
+                priority: section.or("priority", values::count, 0),
+                tags: BTreeMap::new(),
+            }
+        });
+        let tags = document.section("tags", |section| section.rest(values::text));
+        let Some(mut node) = node else {
+            document.wrong("node", "a node needs a section [node], with its `name` and `role`");
+            return Self {
+                name: String::new(),
+                group: String::new(),
+                role: Role::Primary,
+                electable: true,
+                voter: true,
+                priority: 0,
+                tags: BTreeMap::new(),
+            };
+        };
+        node.tags = tags.unwrap_or_default().into_iter().collect();
+        node
+    }
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listen {
+    /// Read-write clients.
+    pub zeo: Option<ListenAddress>,
+    /// Read-only clients.
+    pub zeo_ro: Option<ListenAddress>,
+    /// Other nodes.
+    pub peer: Option<ListenAddress>,
+    /// The operator.
+    pub admin: Option<ListenAddress>,
+}
+
+impl Listen {
+    pub(super) fn read(document: &mut Document<'_>) -> Self {
+        document.section_or_empty("listen", |section| Self {
+            zeo: section.optional("zeo", values::listen),
+            zeo_ro: section.optional("zeo_ro", values::listen),
+            peer: section.optional("peer", values::listen_tcp),
+            admin: section.optional("admin", values::listen),
+        })
+    }
+}

@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use super::{NodeConfig, OnAckTimeout, Role, Secret, parse};
+use crate::listener::ListenAddress;
+use crate::replication::message::Recovery;
+
+const PRIMARY: &str = r#"
+[cluster]
+name = "plone"
+secret = "0123456789abcdef"
+
+[node]
+name = "a"
+role = "primary"
+
+[listen]
+zeo = "127.0.0.1:8100"
+peer = "127.0.0.1:8200"
+
+[[storage]]
+path = "var/Data.fs"
+blobs = "var/blobs"
+"#;
+
+fn read(text: &str) -> Result<NodeConfig, Vec<String>> {
+    read_with(text, &[])
+}
+
+fn read_with(text: &str, variables: &[(&str, &str)]) -> Result<NodeConfig, Vec<String>> {
+    let variables: Vec<_> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    parse("node.toml", text, &variables).map_err(|mistakes| {
+        mistakes.0.into_iter().map(|mistake| format!("{}: {}", mistake.place, mistake.text)).collect()
+    })
+}
+
+#[test]
+fn a_primary_needs_little() {
+    let config = read(PRIMARY).expect("it is right");
+    assert_eq!((config.node.name.as_str(), config.node.role), ("a", Role::Primary));
+    assert_eq!(config.listen.zeo, Some(ListenAddress::Tcp("127.0.0.1:8100".into())));
+    assert_eq!(config.storages[0].name, "1");
+    assert_eq!(config.replication.on_ack_timeout, OnAckTimeout::Wait);
+    assert!(config.node.electable && config.node.voter);
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place() {
+    let text = r#"
+[node]
+name = "a b"
+role = "boss"
+colour = "red"
+
+[listen]
+zeo = "localhost"
+peer = "unix:/run/peer"
+
+[replication]
+acks = -1
+ack_timeout = 5
+
+[nodes]
+
+[[storage]]
+name = "1"
+"#;
+    let mistakes = read(text).expect_err("it is wrong");
+    let expected = [
+        "node.toml:3:8: `name`: expected up to 64 letters, digits, `-`, `_` and `.`, not \"a b\"",
+        "node.toml:4:8: `role`: expected \"primary\" or \"replica\", not \"boss\"",
+        "node.toml:5:1: `colour` is not a key of [node]",
+        "node.toml:7:1: a node needs at least one of `zeo`, `zeo_ro` and `peer` in [listen]",
+        "node.toml:8:7: `zeo`: expected HOST:PORT or unix:PATH, with a port from 0 to 65535, not \"localhost\"",
+        "node.toml:9:8: `peer`: expected HOST:PORT: other machines must reach it",
+        "node.toml:12:8: `acks`: expected a whole number from 0",
+        "node.toml:13:15: `ack_timeout`: expected a time with its unit, such as \"250ms\", \"5s\", \"10min\", \"1h\" \
+         or \"1d\"",
+        "node.toml:15:2: `nodes` is not a section of a node's configuration",
+        "node.toml:17:1: [storage] needs `path`",
+    ];
+    for expected in expected {
+        assert!(mistakes.iter().any(|mistake| mistake == expected), "{expected}\nis not in\n{mistakes:#?}");
+    }
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_with_its_place() {
+    let mistakes = read("[node\nname = \"a\"\nrole = \n").expect_err("it is wrong");
+    assert!(mistakes.iter().any(|mistake| mistake.starts_with("node.toml:1:")), "{mistakes:?}");
+    assert!(mistakes.iter().any(|mistake| mistake.starts_with("node.toml:3:")), "{mistakes:?}");
+}
+
+#[test]
+fn a_replica_says_whom_it_follows() {
+    let replica = PRIMARY.replace("\"primary\"", "\"replica\"");
+    let mistakes = read(&replica).expect_err("it follows nobody");
+    assert_eq!(mistakes, ["node.toml:8:8: a replica needs a section [upstream] with its `addresses`"]);
+    let upstream = "[upstream]\naddresses = [\"10.0.0.1:8200\", \"b:8200\"]\nrecovery = \"fast\"\n";
+    let config = read(&(replica + upstream)).expect("it is right");
+    let upstream = config.upstream.expect("it follows");
+    assert_eq!((upstream.addresses.len(), upstream.recovery), (2, Recovery::Fast));
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    let add = |text: &str| read(&format!("{PRIMARY}{text}")).expect_err("it is wrong").join("\n");
+    assert!(add("[upstream]\naddresses = [\"b:1\"]\n").contains("a primary follows nobody"));
+    assert!(add("[[storage]]\npath = \"x\"\n").contains("two storages are called \"1\""));
+    let twins = add("[[storage]]\nname = \"2\"\npath = \"var/Data.fs\"\nblobs = \"var/blobs\"\n");
+    assert!(twins.contains("two storages are in var/Data.fs"), "{twins}");
+    assert!(twins.contains("share a blob directory"), "{twins}");
+    let same = PRIMARY.replace("127.0.0.1:8200", "127.0.0.1:8100");
+    assert!(read(&same).expect_err("taken").join("").contains("`peer` and `zeo` are both 127.0.0.1:8100"));
+    let alone = PRIMARY.replace("secret = \"0123456789abcdef\"", "");
+    assert!(read(&alone).expect_err("no secret").join("").contains("needs [cluster]"));
+    let short = PRIMARY.replace("0123456789abcdef", "short");
+    let told = read(&short).expect_err("short").join("");
+    assert!(told.contains("shorter than 16 bytes") && !told.contains("\"short\""), "{told}");
+}
+
+#[test]
+fn variables_go_before_the_file_and_are_named_in_mistakes() {
+    let config = read_with(
+        PRIMARY,
+        &[
+            ("STANDBY__NODE__NAME", "b"),
+            ("STANDBY__REPLICATION__ACKS", "2"),
+            ("STANDBY__REPLICATION__ACK_TIMEOUT", "250ms"),
+            ("STANDBY__STORAGE__0__PATH", "/data/Data.fs"),
+            ("STANDBY__CLUSTER__SECRET", "another secret of ours"),
+        ],
+    )
+    .expect("it is right");
+    assert_eq!((config.node.name.as_str(), config.replication.acks), ("b", 2));
+    assert_eq!(config.replication.ack_timeout, Duration::from_millis(250));
+    assert_eq!(config.storages[0].path.to_str(), Some("/data/Data.fs"));
+    assert_eq!(config.cluster.secret, Secret::Bytes(b"another secret of ours".to_vec()));
+    assert!(!format!("{config:?}").contains("another secret"));
+
+    let wrong = [("STANDBY__NODE__ROLE", "king"), ("STANDBY__STORAGE__7__PATH", "x"), ("STANDBY__X", "y")];
+    let mistakes = read_with(PRIMARY, &wrong).expect_err("they are wrong").join("\n");
+    assert!(mistakes.contains("STANDBY__NODE__ROLE: `role`: expected"), "{mistakes}");
+    assert!(mistakes.contains("STANDBY__STORAGE__7__PATH: the file has no [[storage]]"), "{mistakes}");
+    assert!(mistakes.contains("STANDBY__X: expected STANDBY__SECTION__KEY"), "{mistakes}");
+}
+
+#[test]
+fn the_examples_are_right() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(examples).expect("there are examples") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).expect("readable");
+            let read = parse(&path.display().to_string(), &text, &[]);
+            assert!(read.is_ok(), "{}", read.expect_err("it is wrong"));
+            count += 1;
+        }
+    }
+    assert!(count >= 4);
+}
+
+#[test]
+fn the_reference_has_every_key() {
+    let reference = include_str!("../../../docs/configuration.md");
+    let keys = [
+        "name",
+        "secret_file",
+        "secret",
+        "group",
+        "role",
+        "electable",
+        "voter",
+        "priority",
+        "zeo",
+        "zeo_ro",
+        "peer",
+        "admin",
+        "addresses",
+        "recovery",
+        "acks",
+        "ack_timeout",
+        "on_ack_timeout",
+        "follow_pack",
+        "catch_up_limit",
+        "encoding",
+        "transaction_timeout",
+        "invalidation_queue_size",
+        "invalidation_age",
+        "certificate",
+        "key",
+        "client_ca",
+        "connections",
+        "message",
+        "parked",
+        "path",
+        "blobs",
+        "pack_gc",
+        "pack_keep_old",
+    ];
+    for key in keys {
+        assert!(reference.contains(&format!("| `{key}` |")), "`{key}` is not in docs/configuration.md");
+    }
+}

@@ -1,0 +1,42 @@
+//! Who this node is to its peers.
+
+use super::handshake::Protection;
+use super::hello::{BadIdentity, Hello};
+use super::limits::PeerLimits;
+use super::secret::ClusterKey;
+
+/// What a node needs to make and to accept peer connections.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub(super) hello: Hello,
+    pub(super) key: ClusterKey,
+    pub(super) protection: Protection,
+    pub(super) limits: PeerLimits,
+}
+
+impl Identity {
+    /// The node that says `hello` of itself, in the cluster of this secret; protected by Noise, with default limits. Fails
+    /// where the hello is too long to be said.
+    pub fn new(hello: Hello, secret: &[u8]) -> Result<Self, BadIdentity> {
+        hello.encode()?;
+        let key = ClusterKey::derive(secret, &hello.cluster);
+        Ok(Self { hello, key, protection: Protection::Noise, limits: PeerLimits::default() })
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(mut self, limits: PeerLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The same with other protection. Peers must agree on it.
+    pub fn with_protection(mut self, protection: Protection) -> Self {
+        self.protection = protection;
+        self
+    }
+
+    /// The node's name.
+    pub fn node(&self) -> &str {
+        &self.hello.node
+    }
+}

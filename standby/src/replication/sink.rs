@@ -1,0 +1,282 @@
+//! The receiving end of a stream, as a pure state machine.
+//!
+//! It says what its copy has, does what the source makes of that, and has transactions applied in the order in which
+//! they come. What it tells the source is durable, is.
+
+use replica::{Checksum, Epochs};
+use zeo_proto::{Oid, Tid};
+
+use bytes::Bytes;
+
+use super::message::{Flow, FromSink, FromSource, Have, Place, Recovery};
+
+/// What happens to a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The connection to the source stands, or the copy was rewound or emptied: this is what it has.
+    Ready {
+        /// It.
+        have: Have,
+        /// It is in the middle of a fast recovery up to this transaction.
+        recovering: Option<Tid>,
+    },
+    /// The source says something.
+    Received(FromSource),
+    /// The answer to [`Action::Look`].
+    Looked(Option<Checksum>),
+    /// Every transaction up to this one is durable and published.
+    Applied(Tid),
+    /// Something could not be done.
+    Failed(String),
+}
+
+/// What is to be done for a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Say this to the source.
+    Send(FromSink),
+    /// Find the checksum at this transaction, and answer with [`Event::Looked`].
+    Look(Tid),
+    /// Take over the source's epochs. Durable before anything that follows. Where they are other than before, this
+    /// node's own streams to others end: those who follow it must hear of them.
+    TakeEpochs(Epochs),
+    /// The copy is not whole until it has this transaction. Durable before anything that follows.
+    BeginRecovery(Tid),
+    /// The copy is whole.
+    EndRecovery,
+    /// Part of a blob of the transaction that is applied next.
+    Blob {
+        /// Its object.
+        oid: Oid,
+        /// It is whole with this part.
+        last: bool,
+        /// The part.
+        data: Bytes,
+    },
+    /// Commit this transaction after those before it. Its checksum must be `checksum`, else it must not be committed.
+    Apply {
+        /// Its tid.
+        tid: Tid,
+        /// What the running checksum is to be.
+        checksum: Expected,
+        /// In its portable form.
+        portable: Bytes,
+    },
+    /// Drop everything after this transaction, saving it, then say [`Event::Ready`].
+    Rewind(Tid),
+    /// Set the whole copy aside, then say [`Event::Ready`].
+    SetAside,
+    /// The source has packed up to this transaction.
+    Pack(Tid),
+    /// The source is so far.
+    Upstream {
+        /// Its last transaction.
+        last: Tid,
+        /// The length of its log up to there.
+        log_bytes: u64,
+        /// Its wall clock, in microseconds since 1970.
+        unix_micros: u64,
+        /// How many upstreams lie between it and the primary.
+        distance: u8,
+    },
+    /// The stream ends here; another may be tried.
+    Close(End),
+}
+
+/// The running checksum after a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Cannot be compared: before the anchor.
+    Any,
+    /// Is this one, whatever is computed: the anchor.
+    Is(Checksum),
+    /// Must come to this one.
+    Equals(Checksum),
+}
+
+/// Why a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum End {
+    /// The source is not as far as this node.
+    #[error("the upstream cannot serve yet: {0}")]
+    Wait(String),
+    /// The source refuses.
+    #[error("the upstream refuses: {0}")]
+    Refused(String),
+    /// The source breaks the protocol.
+    #[error("the upstream says out of turn: {0}")]
+    OutOfTurn(String),
+    /// This node cannot go on.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The sink of one stream.
+#[derive(Debug)]
+pub struct Sink {
+    recovery: Recovery,
+    have: Option<Have>,
+    /// A recovery was interrupted.
+    recovering: bool,
+    state: State,
+    /// Everything up to here was received.
+    received: Tid,
+    /// Everything up to here is durable.
+    durable: Tid,
+    /// A blob has begun and is not whole.
+    blob: Option<Oid>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The copy is being opened, rewound or set aside.
+    Preparing,
+    /// The source knows what the copy has.
+    Asked,
+    /// The copy's checksum is being looked up.
+    Looking,
+    Flowing {
+        anchor: Place,
+        incomplete: bool,
+    },
+    Closed,
+}
+
+impl Sink {
+    /// A sink that recovers so, if it must.
+    pub fn new(recovery: Recovery) -> Self {
+        Self {
+            recovery,
+            have: None,
+            recovering: false,
+            state: State::Preparing,
+            received: Tid::ZERO,
+            durable: Tid::ZERO,
+            blob: None,
+        }
+    }
+
+    /// What to do about an event. Nothing, once the stream is closed.
+    pub fn handle(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match (event, &self.state) {
+            (_, State::Closed) => {}
+            (Event::Ready { have, recovering }, State::Preparing) => self.ask(have, recovering, &mut actions),
+            (Event::Looked(checksum), State::Looking) => {
+                self.state = State::Asked;
+                actions.push(Action::Send(FromSink::Compared(checksum)));
+            }
+            (Event::Applied(tid), State::Flowing { .. }) => self.applied(tid, &mut actions),
+            (Event::Applied(_), _) => {} // of a stream that ended in a rewind
+            (Event::Received(message), _) => self.receive(message, &mut actions),
+            (Event::Failed(reason), _) => {
+                self.state = State::Closed;
+                actions.push(Action::Send(FromSink::Failed(reason.clone())));
+                actions.push(Action::Close(End::Failed(reason)));
+            }
+            (event, state) => panic!("{event:?} while {state:?}"),
+        }
+        actions
+    }
+
+    fn ask(&mut self, have: Have, recovering: Option<Tid>, actions: &mut Vec<Action>) {
+        self.state = State::Asked;
+        self.have = Some(have.clone());
+        self.recovering = recovering.is_some();
+        let recovery = self.recovery;
+        actions.push(Action::Send(FromSink::Have { have, recovery, recovering }));
+    }
+
+    fn applied(&mut self, tid: Tid, actions: &mut Vec<Action>) {
+        assert!(tid > self.durable && tid <= self.received, "transactions are applied in order");
+        self.durable = tid;
+        if let State::Flowing { anchor, incomplete } = &mut self.state
+            && *incomplete
+            && tid >= anchor.tid
+        {
+            *incomplete = false;
+            actions.push(Action::EndRecovery);
+        }
+        actions.push(Action::Send(FromSink::Durable(tid)));
+    }
+
+    fn receive(&mut self, message: FromSource, actions: &mut Vec<Action>) {
+        match (message, &self.state) {
+            (FromSource::Compare(tid), State::Asked) => {
+                self.state = State::Looking;
+                actions.push(Action::Look(tid));
+            }
+            (FromSource::Rewind { fork }, State::Asked) if fork < self.last() => {
+                self.state = State::Preparing;
+                actions.push(Action::Rewind(fork));
+            }
+            (FromSource::Recover, State::Asked) if self.last() > Tid::ZERO => {
+                self.state = State::Preparing;
+                actions.push(Action::SetAside);
+            }
+            (FromSource::Stream { what, after, anchor, epochs }, State::Asked)
+                if after == self.last() && (what == Flow::All || after < anchor.tid) =>
+            {
+                self.begin(after, anchor, epochs, actions);
+            }
+            (FromSource::Blob { oid, last, data }, State::Flowing { .. }) if self.fits(oid) => {
+                self.blob = (!last).then_some(oid);
+                actions.push(Action::Blob { oid, last, data });
+            }
+            (FromSource::Transaction { tid, checksum, portable }, State::Flowing { anchor, .. })
+                if tid > self.received && self.blob.is_none() =>
+            {
+                let checksum = expected(*anchor, tid, checksum);
+                self.received = tid;
+                actions.push(Action::Apply { tid, checksum, portable });
+            }
+            (FromSource::Packed { until }, State::Flowing { .. }) if until <= self.received => {
+                actions.push(Action::Pack(until));
+            }
+            (FromSource::Alive { last, log_bytes, unix_micros, distance }, State::Flowing { .. }) => {
+                actions.push(Action::Upstream { last, log_bytes, unix_micros, distance });
+            }
+            (FromSource::Wait(reason), State::Asked) => self.close(End::Wait(reason), actions),
+            (FromSource::Refused(reason), _) => self.close(End::Refused(reason), actions),
+            (message, _) => {
+                let mut said = format!("{message:?}");
+                said.truncate(said.floor_char_boundary(200));
+                self.close(End::OutOfTurn(said), actions);
+            }
+        }
+    }
+
+    fn begin(&mut self, after: Tid, anchor: Place, epochs: Epochs, actions: &mut Vec<Action>) {
+        let incomplete = after < anchor.tid;
+        actions.push(Action::TakeEpochs(epochs));
+        if incomplete {
+            // Up to the anchor there may be holes, so that the copy is one only when it has come so far.
+            actions.push(Action::BeginRecovery(anchor.tid));
+        } else if self.recovering {
+            actions.push(Action::EndRecovery);
+        }
+        (self.received, self.durable) = (after, after);
+        self.state = State::Flowing { anchor, incomplete };
+    }
+
+    fn last(&self) -> Tid {
+        self.have.as_ref().map_or(Tid::ZERO, |have| have.last.tid)
+    }
+
+    fn fits(&self, oid: Oid) -> bool {
+        self.blob.is_none_or(|begun| begun == oid)
+    }
+
+    fn close(&mut self, end: End, actions: &mut Vec<Action>) {
+        self.state = State::Closed;
+        actions.push(Action::Close(end));
+    }
+}
+
+fn expected(anchor: Place, tid: Tid, checksum: Checksum) -> Expected {
+    match tid.cmp(&anchor.tid) {
+        std::cmp::Ordering::Less => Expected::Any,
+        std::cmp::Ordering::Equal => Expected::Is(anchor.checksum),
+        std::cmp::Ordering::Greater => Expected::Equals(checksum),
+    }
+}

@@ -14,7 +14,7 @@
 //! | `revisions`, `history`, `undo` | reading objects; reading transactions; undoing them |
 //! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
-//! | `epochs`, `stream` | who wrote which part of a history; giving it to another copy |
+//! | `epochs`, `lineage`, `stream` | who wrote which part of a history; giving it to another copy |
 //! | `verify` | checking all of it |
 
 mod anchor;
@@ -29,6 +29,7 @@ mod format;
 mod history;
 mod index;
 mod inner;
+mod lineage;
 mod lock;
 mod log;
 mod open;
@@ -59,6 +60,7 @@ pub use error::{
     CloseError, CommitError, IndexError, OpenError, ReadError, ReserveError, TransactionError, UndoError,
 };
 pub use history::{Records, Transactions};
+pub use lineage::{Lineage, LineageError};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
 pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
 pub use references::{ReferenceError, ReferenceScanner};

@@ -170,6 +170,11 @@ pub(crate) fn anchor_path(path: &Path) -> PathBuf {
     folder(path).join("anchor")
 }
 
+/// The file that says where a copy comes from.
+pub(crate) fn lineage_path(path: &Path) -> PathBuf {
+    folder(path).join("lineage")
+}
+
 fn read_anchor(path: &Path) -> Result<Option<Anchor>, OpenError> {
     let file = anchor_path(path);
     Anchor::read(&file).map_err(failed("reading", &file))

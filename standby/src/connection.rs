@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use zeo_proto::{frame, handshake};
 
 use crate::busy_poll::{Habit, PATIENCE, ReceiveNow};
+use crate::door::Door;
 use crate::server::Served;
 use crate::service::mailbox::{Event, Inbox, Mailbox, mailbox};
 use crate::session::{CloseReason, Job, Outbox, Session};
@@ -51,6 +52,8 @@ enum End {
     Silent,
     #[error("told its health")]
     Health,
+    #[error("too many clients wait for this node to serve them")]
+    Crowded,
 }
 
 /// What the connection waits for, come true.
@@ -74,12 +77,14 @@ struct Connection<S> {
     mailbox: Mailbox,
     inbox: Inbox,
     habit: Habit,
+    door: Door,
 }
 
 /// Serves a client until it leaves, breaks the protocol, or the server stops.
 pub async fn serve<S>(
     stream: S,
     served: Arc<Served>,
+    door: Door,
     peer: String,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) where
@@ -87,7 +92,7 @@ pub async fn serve<S>(
 {
     debug!(%peer, "connected");
     let (mailbox, inbox) = mailbox();
-    let stop = stop_on(shutdown, mailbox.clone());
+    let stop = stop_on(shutdown, door.clone(), mailbox.clone());
     let mut connection = Connection {
         stream,
         received: BytesMut::with_capacity(READ_CHUNK),
@@ -98,6 +103,7 @@ pub async fn serve<S>(
         mailbox,
         inbox,
         habit: Habit::new(served.last_active.clone()),
+        door,
     };
     let (end, peer) = connection.run(&served, peer).await;
     stop.abort();
@@ -109,12 +115,18 @@ pub async fn serve<S>(
     }
 }
 
-/// Passes the server's stop on as an event.
-fn stop_on(mut shutdown: tokio::sync::watch::Receiver<bool>, mailbox: Mailbox) -> tokio::task::AbortHandle {
+/// Passes the server's stop on as an event, and that the door closes behind a client that was let in.
+fn stop_on(
+    mut shutdown: tokio::sync::watch::Receiver<bool>,
+    door: Door,
+    mailbox: Mailbox,
+) -> tokio::task::AbortHandle {
     let task = tokio::spawn(async move {
-        if shutdown.wait_for(|stop| *stop).await.is_ok() {
-            mailbox.send(Event::Shutdown);
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = async { door.closed(door.opened().await).await } => {}
         }
+        mailbox.send(Event::Shutdown);
     });
     task.abort_handle()
 }
@@ -133,6 +145,9 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
 
     /// Greets, and makes a session in the encoding that the client chooses.
     async fn greet(&mut self, served: &Arc<Served>, peer: &str) -> Result<Session, End> {
+        if !self.door.is_open() {
+            self.wait_at_the_door(served, peer).await?;
+        }
         frame::write(&mut self.outbox.bytes, |out| {
             out.extend_from_slice(handshake::greeting(served.encoding))
         });
@@ -149,18 +164,46 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
         };
         match handshake::parse_answer(&answer) {
             handshake::Answer::Protocol(encoding) => {
-                Ok(Session::new(served.clone(), encoding, self.mailbox.clone(), peer.to_owned()))
+                let door = self.door.is_read_only();
+                Ok(Session::new(served.clone(), encoding, self.mailbox.clone(), peer.to_owned(), door))
             }
-            handshake::Answer::Ruok => {
-                let status = served.status_json();
-                frame::write(&mut self.outbox.bytes, |out| out.extend_from_slice(status.as_bytes()));
-                self.flush().await?;
-                Err(End::Health)
-            }
+            handshake::Answer::Ruok => Err(self.tell_health(served).await),
             handshake::Answer::Unsupported => {
                 let shown = String::from_utf8_lossy(&answer).into_owned();
                 Err(CloseReason::BadHandshake(shown).into())
             }
+        }
+    }
+
+    /// Keeps a client waiting for its greeting, for as long as it takes. It may ask for the server's health meanwhile.
+    async fn wait_at_the_door(&mut self, served: &Arc<Served>, peer: &str) -> Result<(), End> {
+        let _place = self.door.park().map_err(|_| End::Crowded)?;
+        debug!(%peer, "parked");
+        let door = self.door.clone();
+        let mut opened = pin!(door.opened());
+        loop {
+            let turn = tokio::select! {
+                _ = &mut opened => return Ok(()),
+                turn = self.turn(true, None) => turn?,
+            };
+            if let Turn::Event(Event::Shutdown) = turn {
+                return Err(CloseReason::Shutdown.into());
+            }
+            if let Some(said) = frame::split(&mut self.received, HANDSHAKE_BYTES_MAX)? {
+                return Err(match handshake::parse_answer(&said) {
+                    handshake::Answer::Ruok => self.tell_health(served).await,
+                    _ => CloseReason::BadHandshake(String::from_utf8_lossy(&said).into_owned()).into(),
+                });
+            }
+        }
+    }
+
+    async fn tell_health(&mut self, served: &Arc<Served>) -> End {
+        let status = served.status_json();
+        frame::write(&mut self.outbox.bytes, |out| out.extend_from_slice(status.as_bytes()));
+        match self.flush().await {
+            Ok(()) => End::Health,
+            Err(end) => end,
         }
     }
 

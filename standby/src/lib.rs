@@ -3,8 +3,11 @@
 //! | room | what |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | `serve` | one server, from start to stop |
-//! | `listener`, `connection`, `tls` | sockets: the I/O, which decides nothing |
+//! | `serve`, `process`, `opening` | one server, from start to stop |
+//! | `node`, [`config`] | a node of a cluster, and what its file says |
+//! | [`replication`] | a copy that follows another |
+//! | `listener`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
+//! | `door` | when clients are let in |
 //! | [`peer`] | connections between nodes |
 //! | `session` | one client's session as a state machine |
 //! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
@@ -15,8 +18,12 @@ mod busy_poll;
 pub mod cli;
 pub mod config;
 mod connection;
+mod door;
 mod listener;
+mod node;
+mod opening;
 pub mod peer;
+mod process;
 mod progress;
 pub mod replication;
 mod serve;

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::busy_poll::ReceiveNow;
 use crate::connection;
+use crate::door::Door;
 use crate::server::Served;
 
 /// Idle time after which the kernel asks whether a client is still there, and how often it asks again.
@@ -103,6 +104,7 @@ impl Listener {
     pub async fn serve(
         self,
         served: Arc<Served>,
+        door: Door,
         tls: Option<TlsAcceptor>,
         mut shutdown: watch::Receiver<bool>,
     ) {
@@ -127,9 +129,10 @@ impl Listener {
                 warn!(limit = served.limits.connections_max, "refused a connection: the limit is reached");
                 continue;
             };
-            let (served, tls, shutdown) = (served.clone(), tls.clone(), shutdown.clone());
+            let (served, door, tls) = (served.clone(), door.clone(), tls.clone());
+            let shutdown = shutdown.clone();
             connections.spawn(async move {
-                stream.serve(served, tls, shutdown).await;
+                stream.serve(served, door, tls, shutdown).await;
                 drop(place);
             });
         }
@@ -150,13 +153,19 @@ impl Listener {
 }
 
 impl Stream {
-    async fn serve(self, served: Arc<Served>, tls: Option<TlsAcceptor>, shutdown: watch::Receiver<bool>) {
+    async fn serve(
+        self,
+        served: Arc<Served>,
+        door: Door,
+        tls: Option<TlsAcceptor>,
+        shutdown: watch::Receiver<bool>,
+    ) {
         match self {
             Self::Tcp(stream, peer) => {
                 prepare_tcp(&stream);
-                secure(stream, served, tls, peer.to_string(), shutdown).await;
+                secure(stream, served, door, tls, peer.to_string(), shutdown).await;
             }
-            Self::Unix(stream) => secure(stream, served, tls, "unix".to_owned(), shutdown).await,
+            Self::Unix(stream) => secure(stream, served, door, tls, "unix".to_owned(), shutdown).await,
         }
     }
 }
@@ -164,15 +173,16 @@ impl Stream {
 async fn secure<S>(
     stream: S,
     served: Arc<Served>,
+    door: Door,
     tls: Option<TlsAcceptor>,
     peer: String,
     shutdown: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + ReceiveNow + Unpin + Send,
 {
-    let Some(tls) = tls else { return connection::serve(stream, served, peer, shutdown).await };
+    let Some(tls) = tls else { return connection::serve(stream, served, door, peer, shutdown).await };
     match tokio::time::timeout(TLS_HANDSHAKE_LIMIT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => connection::serve(stream, served, peer, shutdown).await,
+        Ok(Ok(stream)) => connection::serve(stream, served, door, peer, shutdown).await,
         Ok(Err(error)) => warn!(%peer, %error, "refused a connection: the TLS handshake failed"),
         Err(_) => warn!(%peer, "refused a connection: the TLS handshake took too long"),
     }

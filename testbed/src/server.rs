@@ -100,14 +100,11 @@ impl Setup {
     pub fn spawn(&self) -> Result<Server> {
         let stdout = self.data.with_extension("stdout.log");
         let stderr = self.data.with_extension("stderr.log");
-        let child = self
-            .command()?
-            .stdin(Stdio::null())
-            .stdout(File::create(&stdout)?)
-            .stderr(File::create(&stderr)?)
-            .spawn()
-            .with_context(|| format!("{:?} did not start", self.product))?;
-        Ok(Server { child, stdout, stderr, stock: self.product.is_stock() })
+        let mut command = self.command()?;
+        command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
+        let server = Server::spawn(command, stdout, stderr);
+        let server = server.with_context(|| format!("{:?} did not start", self.product))?;
+        Ok(Server { stock: self.product.is_stock(), ..server })
     }
 
     /// Starts it and waits until it serves.
@@ -121,13 +118,18 @@ impl Setup {
 /// A server's process. Killed when dropped.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    process: Process,
     stdout: PathBuf,
     stderr: PathBuf,
     stock: bool,
 }
 
 impl Server {
+    /// Starts a process of ours whose outputs go to these files.
+    pub fn spawn(mut command: Command, stdout: PathBuf, stderr: PathBuf) -> Result<Self> {
+        Ok(Self { process: Process(command.spawn()?), stdout, stderr, stock: false })
+    }
+
     /// Where it serves, once it says so. Fails when it has ended instead.
     pub fn ready(&mut self) -> Result<Option<SocketAddr>> {
         let announced = if self.stock {
@@ -138,12 +140,13 @@ impl Server {
         } else {
             let output = std::fs::read_to_string(&self.stdout)?;
             let whole_lines = output.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-            whole_lines.filter_map(|line| line.strip_prefix("ready zeo=")).next().map(str::to_owned)
+            let mut ready = whole_lines.filter_map(|line| line.strip_prefix("ready zeo="));
+            ready.next().and_then(|rest| rest.split(' ').next()).map(str::to_owned)
         };
         if let Some(address) = announced {
             return Ok(Some(address.parse().with_context(|| format!("address {address}"))?));
         }
-        if let Some(status) = self.child.try_wait()? {
+        if let Some(status) = self.process.0.try_wait()? {
             bail!("the server ended ({status}) before it was ready:\n{}", self.log()?);
         }
         Ok(None)
@@ -156,7 +159,7 @@ impl Server {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        poll::until("the server to end", poll::PATIENCE, || Ok(self.child.try_wait()?))
+        poll::until("the server to end", poll::PATIENCE, || Ok(self.process.0.try_wait()?))
     }
 
     /// Resident memory in bytes now.
@@ -170,7 +173,7 @@ impl Server {
     }
 
     fn memory(&self, what: &str) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(what)).context("not in the status")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
@@ -178,7 +181,7 @@ impl Server {
 
     /// Processor seconds used so far, by all its threads.
     pub fn processor_seconds(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
         let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
@@ -186,7 +189,7 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process id is not 0")?;
+        let pid = Pid::from_raw(i32::try_from(self.process.0.id())?).context("a process id is not 0")?;
         Ok(kill_process(pid, signal)?)
     }
 
@@ -197,8 +200,8 @@ impl Server {
 
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
+        self.process.0.kill()?;
+        self.process.0.wait()?;
         Ok(())
     }
 
@@ -217,11 +220,15 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+/// Killed when dropped.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
         // Errors only say that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

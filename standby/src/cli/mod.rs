@@ -5,6 +5,7 @@ mod log_file;
 pub mod logging;
 pub mod pack;
 mod pid_file;
+pub mod run;
 pub mod serve;
 pub mod storage_spec;
 pub mod terminal;
@@ -33,6 +34,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve one or more Data.fs files to ZEO clients
     Serve(Box<serve::ServeArgs>),
+    /// Run a node of a cluster, as its configuration file says
+    Run(run::RunArgs),
     /// Say what the configuration file of a node means, or everything that is wrong with it
     Check(check::CheckArgs),
     /// Check a Data.fs: every length, pointer and checksum
@@ -45,6 +48,11 @@ impl Cli {
     /// Does what the command line says.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Run(args) => {
+                let config = args.load()?;
+                self.log.start(None)?;
+                crate::node::run(config, log_file::reopen)?;
+            }
             Command::Check(args) => return args.run(),
             Command::Serve(args) => {
                 let plan = args.plan()?;

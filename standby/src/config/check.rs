@@ -24,17 +24,19 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
         }
         _ => {}
     }
-    if node.role == Role::Replica && replication.acks > 0 {
-        document.wrong("replication.acks", "only a primary waits for acknowledgements: remove `acks`");
+    // Whoever asks for these relies on them.
+    if replication.acks > 0 {
+        document
+            .wrong("replication.acks", "waiting for acknowledgements is not built yet: leave `acks` at 0");
+    }
+    if listen.admin.is_some() {
+        document.wrong("listen.admin", "there is no control API yet: remove `admin`");
     }
     let talks = listen.peer.is_some() || upstream.is_some();
     if talks && (cluster.secret == Secret::None || cluster.name.is_empty()) {
         let text =
             "a node that speaks with others needs [cluster] with a `name`, and `secret_file` or `secret`";
         document.wrong("cluster", text);
-    }
-    if replication.acks > 0 && listen.peer.is_none() {
-        document.wrong("replication.acks", "nobody can acknowledge without `peer` in [listen]");
     }
     if listen.zeo.is_none() && listen.zeo_ro.is_none() && listen.peer.is_none() {
         document.wrong("listen", "a node needs at least one of `zeo`, `zeo_ro` and `peer` in [listen]");

@@ -110,6 +110,7 @@ fn what_does_not_fit_together_is_refused() {
     let twins = add("[[storage]]\nname = \"2\"\npath = \"var/Data.fs\"\nblobs = \"var/blobs\"\n");
     assert!(twins.contains("two storages are in var/Data.fs"), "{twins}");
     assert!(twins.contains("share a blob directory"), "{twins}");
+    assert!(add("[replication]\nacks = 1\n").contains("not built yet"));
     let same = PRIMARY.replace("127.0.0.1:8200", "127.0.0.1:8100");
     assert!(read(&same).expect_err("taken").join("").contains("`peer` and `zeo` are both 127.0.0.1:8100"));
     let alone = PRIMARY.replace("secret = \"0123456789abcdef\"", "");
@@ -125,14 +126,14 @@ fn variables_go_before_the_file_and_are_named_in_mistakes() {
         PRIMARY,
         &[
             ("STANDBY__NODE__NAME", "b"),
-            ("STANDBY__REPLICATION__ACKS", "2"),
+            ("STANDBY__NODE__PRIORITY", "2"),
             ("STANDBY__REPLICATION__ACK_TIMEOUT", "250ms"),
             ("STANDBY__STORAGE__0__PATH", "/data/Data.fs"),
             ("STANDBY__CLUSTER__SECRET", "another secret of ours"),
         ],
     )
     .expect("it is right");
-    assert_eq!((config.node.name.as_str(), config.replication.acks), ("b", 2));
+    assert_eq!((config.node.name.as_str(), config.node.priority), ("b", 2));
     assert_eq!(config.replication.ack_timeout, Duration::from_millis(250));
     assert_eq!(config.storages[0].path.to_str(), Some("/data/Data.fs"));
     assert_eq!(config.cluster.secret, Secret::Bytes(b"another secret of ours".to_vec()));

@@ -4,7 +4,7 @@
 //! order and unaltered; what arrives here is still believed only as far as it can be decoded.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use replica::{Checksum, Epoch, Epochs};
+use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::{Oid, Tid};
 
 /// Length of the greatest part of a blob in one message, in bytes.
@@ -13,20 +13,6 @@ pub const BLOB_PART_BYTES_MAX: usize = 256 << 10;
 const REASON_BYTES_MAX: usize = 1000;
 /// Most epochs in one message.
 const EPOCHS_MAX: usize = 10_000;
-
-/// A place in a history: a transaction and the running checksum after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The transaction; [`Tid::ZERO`] before the first.
-    pub tid: Tid,
-    /// The running checksum after it.
-    pub checksum: Checksum,
-}
-
-impl Place {
-    /// Before the first transaction.
-    pub const START: Self = Self { tid: Tid::ZERO, checksum: Checksum::ZERO };
-}
 
 /// How a sink wants to get a history that it cannot take up where it stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,8 +81,9 @@ pub enum FromSource {
         what: Flow,
         /// The last one that the sink has.
         after: Tid,
-        /// From here on transactions are whole. The checksum here is to be taken over, not computed.
-        anchor: Place,
+        /// Up to here transactions may have holes; [`FromSource::Whole`] says when that is reached. It need not be the
+        /// place of a transaction: a pack may have removed it. `None`: all that comes is whole.
+        anchor: Option<Place>,
         /// The source's epochs, to be taken over.
         epochs: Epochs,
     },
@@ -107,6 +94,8 @@ pub enum FromSource {
     },
     /// Begin anew: set aside what you have, and say again what you have.
     Recover,
+    /// What came stands for everything up to the anchor: the running checksum here is the anchor's.
+    Whole,
     /// Part of a blob of a transaction that comes next.
     Blob {
         /// Its object.
@@ -223,7 +212,7 @@ impl FromSource {
                 out.put_u8(0x82);
                 out.put_u8(*what as u8);
                 out.put_u64(after.get());
-                put_place(&mut out, *anchor);
+                put_optional(&mut out, anchor.as_ref(), |out, anchor| put_place(out, *anchor));
                 put_epochs(&mut out, epochs);
             }
             Self::Rewind { fork } => {
@@ -231,6 +220,7 @@ impl FromSource {
                 out.put_u64(fork.get());
             }
             Self::Recover => out.put_u8(0x84),
+            Self::Whole => out.put_u8(0x8b),
             Self::Blob { oid, last, data } => {
                 out.reserve(10 + data.len());
                 out.put_u8(0x85);
@@ -277,11 +267,12 @@ impl FromSource {
                     1 => Flow::Current,
                     _ => return Err(input.bad("unknown kind of stream")),
                 };
-                let (after, anchor) = (input.tid()?, input.place()?);
+                let (after, anchor) = (input.tid()?, input.optional(Input::place)?);
                 Self::Stream { what, after, anchor, epochs: input.epochs()? }
             }
             0x83 => Self::Rewind { fork: input.tid()? },
             0x84 => Self::Recover,
+            0x8b => Self::Whole,
             0x85 => {
                 let oid = Oid::new(input.u64()?);
                 let last = input.flag()?;

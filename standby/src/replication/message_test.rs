@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
-use replica::{Checksum, Epoch, Epochs};
+use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::{Oid, Tid};
 
 use super::message::{
-    Flow, FromSink, FromSource, Have, Place, Recovery, TRANSACTION_HEADER, put_transaction_header,
+    Flow, FromSink, FromSource, Have, Recovery, TRANSACTION_HEADER, put_transaction_header,
 };
 
 fn tid() -> impl Strategy<Value = Tid> {
@@ -53,14 +53,11 @@ fn from_source() -> impl Strategy<Value = FromSource> {
     let flow = prop_oneof![Just(Flow::All), Just(Flow::Current)];
     prop_oneof![
         tid().prop_map(FromSource::Compare),
-        (flow, tid(), place(), epochs()).prop_map(|(what, after, anchor, epochs)| FromSource::Stream {
-            what,
-            after,
-            anchor,
-            epochs
-        }),
+        (flow, tid(), prop::option::of(place()), epochs())
+            .prop_map(|(what, after, anchor, epochs)| FromSource::Stream { what, after, anchor, epochs }),
         tid().prop_map(|fork| FromSource::Rewind { fork }),
         Just(FromSource::Recover),
+        Just(FromSource::Whole),
         (any::<u64>(), any::<bool>(), bytes()).prop_map(|(oid, last, data)| FromSource::Blob {
             oid: Oid::new(oid),
             last,

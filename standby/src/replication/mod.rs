@@ -4,10 +4,14 @@
 //! state machines, [`source`] and [`sink`]: `(now, event) -> actions`. What they exchange is in [`message`]; the tasks
 //! that own channels and storages carry out what they decide.
 
+pub mod copy;
+pub mod downstream;
 pub mod message;
 pub mod plan;
+mod ready_now;
 pub mod sink;
 pub mod source;
+pub mod upstream;
 
 #[cfg(test)]
 mod message_test;

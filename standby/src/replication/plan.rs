@@ -6,10 +6,10 @@
 //! by the running checksum, and where it is not, one of the two is damaged, or they were never the same: nothing is
 //! overwritten then.
 
-use replica::{Checksum, Epochs};
+use replica::{Checksum, Epochs, Place};
 use zeo_proto::Tid;
 
-use super::message::{Have, Place, Recovery};
+use super::message::{Have, Recovery};
 
 /// What has been found out while planning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use replica::{Checksum, Epoch, Epochs};
+use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::Tid;
 
-use super::message::{Flow, FromSink, FromSource, Have, Place, Recovery};
-use super::sink::{self, End, Expected, Sink};
+use super::message::{Flow, FromSink, FromSource, Have, Recovery};
+use super::sink::{self, End, Sink};
 use super::source::{self, Source, Standing};
 
 const NODES: usize = 3;
@@ -43,8 +43,15 @@ struct Link {
     reads: bool,
     flow: Option<(Flow, Place)>,
     events: VecDeque<source::Event>,
+    /// The source has yet to say that what comes is whole.
+    announces: bool,
     /// Received and not yet applied by the sink.
-    applying: VecDeque<(Transaction, Expected)>,
+    applying: VecDeque<Applying>,
+}
+
+enum Applying {
+    Transaction(Transaction, Option<Checksum>),
+    Anchor(Place),
 }
 
 struct World {
@@ -98,8 +105,10 @@ impl Copy {
         }
     }
 
+    /// Its end: of what was packed, the anchor.
     fn last(&self) -> Place {
-        self.history.last().map_or(Place::START, |last| last.place)
+        let last = self.history.last().map(|last| last.place);
+        last.filter(|last| last.tid > self.first.tid || self.recovering.is_some()).unwrap_or(self.first)
     }
 
     fn have(&self) -> Have {
@@ -129,8 +138,9 @@ impl Copy {
     }
 
     fn place_before(&self, tid: Tid) -> Option<Place> {
-        let found = self.history.iter().rev().find(|transaction| transaction.place.tid <= tid)?;
-        (found.place.tid >= self.first.tid).then_some(found.place)
+        let found = self.history.iter().rev().find(|transaction| transaction.place.tid <= tid);
+        let whole = found.map(|found| found.place).filter(|place| place.tid > self.first.tid);
+        whole.or((tid >= self.first.tid).then_some(self.first))
     }
 
     fn pack(&mut self, until: Tid) {
@@ -146,16 +156,21 @@ impl Copy {
         }
         let (kept, emptied) = std::mem::take(&mut self.history)
             .into_iter()
-            .partition(|known| !known.records.is_empty() || known.place.tid >= place.tid);
+            .partition(|known| !known.records.is_empty() || known.place.tid > place.tid);
         self.history = kept;
         self.saved.extend::<Vec<_>>(emptied);
         self.first = place;
     }
 
+    /// The last transaction stands for everything up to the anchor.
+    fn take_anchor(&mut self, anchor: Place) {
+        assert!(self.history.last().is_none_or(|last| last.place.tid <= anchor.tid));
+        self.first = anchor;
+    }
+
     fn rewind(&mut self, fork: Tid) {
         let kept = self.history.iter().filter(|transaction| transaction.place.tid <= fork).count();
         assert!(fork >= self.first.tid, "a rewind into what is packed");
-        assert_eq!(self.history[kept - 1].place.tid, fork, "a rewind to a transaction");
         self.saved.extend(self.history.drain(kept..));
         self.epochs = self.epochs.up_to(fork);
     }
@@ -297,6 +312,7 @@ impl World {
             reads: false,
             flow: None,
             events: VecDeque::new(),
+            announces: false,
             applying: VecDeque::new(),
         };
         let ready = sink::Event::Ready { have: copy.have(), recovering: copy.recovering };
@@ -316,8 +332,8 @@ impl World {
             match action {
                 sink::Action::Send(message) => link.to_source.push_back(message.encode()),
                 sink::Action::Look(tid) => {
-                    let found = self.copies[node].history.iter().find(|known| known.place.tid == tid);
-                    let event = sink::Event::Looked(found.map(|known| known.place.checksum));
+                    let found = self.copies[node].place_before(tid).filter(|found| found.tid == tid);
+                    let event = sink::Event::Looked(found.map(|found| found.checksum));
                     let more = link.sink.handle(event);
                     self.act_as_sink(node, more);
                 }
@@ -333,8 +349,10 @@ impl World {
                 sink::Action::EndRecovery => self.copies[node].recovering = None,
                 sink::Action::Apply { tid, checksum, portable } => {
                     let place = Place { tid, checksum: Checksum::ZERO };
-                    link.applying.push_back((Transaction { place, records: records(&portable) }, checksum));
+                    let transaction = Transaction { place, records: records(&portable) };
+                    link.applying.push_back(Applying::Transaction(transaction, checksum));
                 }
+                sink::Action::TakeAnchor(anchor) => link.applying.push_back(Applying::Anchor(anchor)),
                 sink::Action::Rewind(fork) => {
                     assert!(link.applying.is_empty(), "nothing is applied before the plan");
                     self.note(format!("n{node} rewinds to {fork}"));
@@ -379,7 +397,12 @@ impl World {
         for action in actions {
             let Some(link) = &mut self.links[node] else { return };
             match action {
-                source::Action::Send(message) => link.to_sink.push_back(message.encode()),
+                source::Action::Send(message) => {
+                    if let FromSource::Stream { anchor, .. } = &message {
+                        link.announces = anchor.is_some();
+                    }
+                    link.to_sink.push_back(message.encode());
+                }
                 source::Action::Look(tid) => {
                     let place = self.copies[link.source_node].place_before(tid);
                     link.events.push_back(source::Event::Looked(place));
@@ -413,7 +436,12 @@ impl World {
         }
         let before = sent;
         for _ in 0..count {
-            let Some(next) = own.next(what, sent, anchor.tid) else { break };
+            let next = own.next(what, sent, anchor.tid);
+            if link.announces && next.as_ref().is_none_or(|next| next.place.tid > anchor.tid) {
+                link.announces = false;
+                link.to_sink.push_back(FromSource::Whole.encode());
+            }
+            let Some(next) = next else { break };
             let Place { tid, checksum } = next.place;
             sent = tid;
             let message = FromSource::Transaction { tid, checksum, portable: portable(&next) };
@@ -457,27 +485,25 @@ impl World {
     }
 
     fn apply(&mut self, node: usize) {
-        let Some((transaction, expected)) = self.with_link(node, |link| link.applying.pop_front()).flatten()
-        else {
-            return;
-        };
+        let Some(next) = self.with_link(node, |link| link.applying.pop_front()).flatten() else { return };
         let copy = &mut self.copies[node];
-        let tid = transaction.place.tid;
-        assert!(tid > copy.last().tid);
-        let computed = chain(copy.last().checksum, tid, &transaction.records);
-        let checksum = match expected {
-            Expected::Any => computed,
-            Expected::Is(checksum) => {
-                copy.first = Place { tid, checksum };
-                checksum
+        let event = match next {
+            Applying::Transaction(transaction, expected) => {
+                let tid = transaction.place.tid;
+                assert!(tid > copy.last().tid);
+                let checksum = chain(copy.last().checksum, tid, &transaction.records);
+                if let Some(expected) = expected {
+                    assert_eq!(expected, checksum, "n{node} at {tid}");
+                }
+                copy.history.push(Transaction { place: Place { tid, checksum }, ..transaction });
+                sink::Event::Applied(tid)
             }
-            Expected::Equals(checksum) => {
-                assert_eq!(checksum, computed, "n{node} at {tid}");
-                checksum
+            Applying::Anchor(anchor) => {
+                copy.take_anchor(anchor);
+                sink::Event::Anchored
             }
         };
-        copy.history.push(Transaction { place: Place { tid, checksum }, ..transaction });
-        let actions = self.with_link(node, |link| link.sink.handle(sink::Event::Applied(tid)));
+        let actions = self.with_link(node, |link| link.sink.handle(event));
         self.act_as_sink(node, actions.unwrap_or_default());
         if self.copies[node].recovering.is_none() {
             self.published(node);

@@ -3,12 +3,12 @@
 //! It says what its copy has, does what the source makes of that, and has transactions applied in the order in which
 //! they come. What it tells the source is durable, is.
 
-use replica::{Checksum, Epochs};
+use replica::{Checksum, Epochs, Place};
 use zeo_proto::{Oid, Tid};
 
 use bytes::Bytes;
 
-use super::message::{Flow, FromSink, FromSource, Have, Place, Recovery};
+use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 
 /// What happens to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Event {
     Looked(Option<Checksum>),
     /// Every transaction up to this one is durable and published.
     Applied(Tid),
+    /// The running checksum is the anchor's, durably.
+    Anchored,
     /// Something could not be done.
     Failed(String),
 }
@@ -53,12 +55,14 @@ pub enum Action {
         /// The part.
         data: Bytes,
     },
+    /// When everything that came is applied, the running checksum is the anchor's. Then say [`Event::Anchored`].
+    TakeAnchor(Place),
     /// Commit this transaction after those before it. Its checksum must be `checksum`, else it must not be committed.
     Apply {
         /// Its tid.
         tid: Tid,
-        /// What the running checksum is to be.
-        checksum: Expected,
+        /// What the running checksum is to be, where that can be compared.
+        checksum: Option<Checksum>,
         /// In its portable form.
         portable: Bytes,
     },
@@ -81,17 +85,6 @@ pub enum Action {
     },
     /// The stream ends here; another may be tried.
     Close(End),
-}
-
-/// The running checksum after a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// Cannot be compared: before the anchor.
-    Any,
-    /// Is this one, whatever is computed: the anchor.
-    Is(Checksum),
-    /// Must come to this one.
-    Equals(Checksum),
 }
 
 /// Why a stream ended.
@@ -135,9 +128,9 @@ enum State {
     Asked,
     /// The copy's checksum is being looked up.
     Looking,
+    /// Transactions come; up to the anchor, if that lies ahead, there may be holes.
     Flowing {
-        anchor: Place,
-        incomplete: bool,
+        anchor: Option<Place>,
     },
     Closed,
 }
@@ -167,7 +160,8 @@ impl Sink {
                 actions.push(Action::Send(FromSink::Compared(checksum)));
             }
             (Event::Applied(tid), State::Flowing { .. }) => self.applied(tid, &mut actions),
-            (Event::Applied(_), _) => {} // of a stream that ended in a rewind
+            (Event::Anchored, State::Flowing { .. }) => actions.push(Action::EndRecovery),
+            (Event::Applied(_) | Event::Anchored, _) => {} // of a stream that ended
             (Event::Received(message), _) => self.receive(message, &mut actions),
             (Event::Failed(reason), _) => {
                 self.state = State::Closed;
@@ -190,13 +184,6 @@ impl Sink {
     fn applied(&mut self, tid: Tid, actions: &mut Vec<Action>) {
         assert!(tid > self.durable && tid <= self.received, "transactions are applied in order");
         self.durable = tid;
-        if let State::Flowing { anchor, incomplete } = &mut self.state
-            && *incomplete
-            && tid >= anchor.tid
-        {
-            *incomplete = false;
-            actions.push(Action::EndRecovery);
-        }
         actions.push(Action::Send(FromSink::Durable(tid)));
     }
 
@@ -215,7 +202,7 @@ impl Sink {
                 actions.push(Action::SetAside);
             }
             (FromSource::Stream { what, after, anchor, epochs }, State::Asked)
-                if after == self.last() && (what == Flow::All || after < anchor.tid) =>
+                if after == self.last() && self.can_take(what, after, anchor) =>
             {
                 self.begin(after, anchor, epochs, actions);
             }
@@ -226,10 +213,17 @@ impl Sink {
             (FromSource::Transaction { tid, checksum, portable }, State::Flowing { anchor, .. })
                 if tid > self.received && self.blob.is_none() =>
             {
-                let checksum = expected(*anchor, tid, checksum);
+                let checksum = anchor.is_none().then_some(checksum);
                 self.received = tid;
                 actions.push(Action::Apply { tid, checksum, portable });
             }
+            (FromSource::Whole, State::Flowing { anchor: Some(anchor) }) if self.blob.is_none() => {
+                let anchor = *anchor;
+                self.state = State::Flowing { anchor: None };
+                actions.push(Action::TakeAnchor(anchor));
+            }
+            // What comes before the anchor was packed at least so far.
+            (FromSource::Packed { .. }, State::Flowing { anchor: Some(_) }) => {}
             (FromSource::Packed { until }, State::Flowing { .. }) if until <= self.received => {
                 actions.push(Action::Pack(until));
             }
@@ -246,17 +240,22 @@ impl Sink {
         }
     }
 
-    fn begin(&mut self, after: Tid, anchor: Place, epochs: Epochs, actions: &mut Vec<Action>) {
-        let incomplete = after < anchor.tid;
+    fn begin(&mut self, after: Tid, anchor: Option<Place>, epochs: Epochs, actions: &mut Vec<Action>) {
         actions.push(Action::TakeEpochs(epochs));
-        if incomplete {
+        if let Some(anchor) = anchor {
             // Up to the anchor there may be holes, so that the copy is one only when it has come so far.
             actions.push(Action::BeginRecovery(anchor.tid));
-        } else if self.recovering {
-            actions.push(Action::EndRecovery);
         }
         (self.received, self.durable) = (after, after);
-        self.state = State::Flowing { anchor, incomplete };
+        self.state = State::Flowing { anchor };
+    }
+
+    /// What has holes needs an anchor, and it lies ahead.
+    fn can_take(&self, what: Flow, after: Tid, anchor: Option<Place>) -> bool {
+        match anchor {
+            Some(anchor) => after <= anchor.tid,
+            None => what == Flow::All && !self.recovering,
+        }
     }
 
     fn last(&self) -> Tid {
@@ -270,13 +269,5 @@ impl Sink {
     fn close(&mut self, end: End, actions: &mut Vec<Action>) {
         self.state = State::Closed;
         actions.push(Action::Close(end));
-    }
-}
-
-fn expected(anchor: Place, tid: Tid, checksum: Checksum) -> Expected {
-    match tid.cmp(&anchor.tid) {
-        std::cmp::Ordering::Less => Expected::Any,
-        std::cmp::Ordering::Equal => Expected::Is(anchor.checksum),
-        std::cmp::Ordering::Greater => Expected::Equals(checksum),
     }
 }

@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use replica::Place;
 use zeo_proto::Tid;
 
-use super::message::{Flow, FromSink, FromSource, Have, Place, Recovery};
+use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 use super::plan::{Known, Step, plan};
 
 /// What happens to a source.
@@ -20,7 +21,8 @@ pub enum Event {
     /// The answer to [`Action::Export`]: from this place on, what will be read is whole.
     Exporting(Place),
     /// The answer to [`Action::ReadNext`]: transactions up to this one were read and sent. To be told before anything
-    /// that the sink says about them.
+    /// that the sink says about them. Where [`FromSource::Stream`] has an anchor, [`FromSource::Whole`] was sent before
+    /// the first transaction beyond it, or when the end was reached, whatever came first.
     Sent(Tid),
     /// The answer to [`Action::ReadNext`]: there is nothing more yet.
     AtEnd,
@@ -99,6 +101,7 @@ enum State {
     Opening {
         what: Flow,
         after: Tid,
+        recovering: bool,
     },
     Flowing {
         reading: bool,
@@ -201,11 +204,12 @@ impl Source {
 
     fn plan(&mut self, actions: &mut Vec<Action>) {
         let State::Planning { sink, recovery, recovering, known } = &self.state else { return };
+        let is_recovering = recovering.is_some();
         match plan(&self.own, sink, *recovery, *recovering, *known) {
             Step::Look(tid) => actions.push(Action::Look(tid)),
             Step::Compare(tid) => actions.push(Action::Send(FromSource::Compare(tid))),
-            Step::Stream(after) => self.open(Flow::All, after, actions),
-            Step::Current(after) => self.open(Flow::Current, after, actions),
+            Step::Stream(after) => self.open(Flow::All, after, is_recovering, actions),
+            Step::Current(after) => self.open(Flow::Current, after, is_recovering, actions),
             Step::Rewind(fork) => {
                 self.state = State::Greeting;
                 actions.push(Action::Send(FromSource::Rewind { fork }));
@@ -223,16 +227,17 @@ impl Source {
         }
     }
 
-    fn open(&mut self, what: Flow, after: Tid, actions: &mut Vec<Action>) {
-        self.state = State::Opening { what, after };
+    fn open(&mut self, what: Flow, after: Tid, recovering: bool, actions: &mut Vec<Action>) {
+        self.state = State::Opening { what, after, recovering };
         actions.push(Action::Export { what, after });
     }
 
     fn flow(&mut self, anchor: Place, actions: &mut Vec<Action>) {
-        let State::Opening { what, after } = self.state else {
+        let State::Opening { what, after, recovering } = self.state else {
             panic!("nothing was to be exported");
         };
-        let what = if after < anchor.tid { what } else { Flow::All };
+        let anchor = (after < anchor.tid || recovering).then_some(anchor);
+        let what = if anchor.is_some() { what } else { Flow::All };
         let epochs = self.own.epochs.clone();
         self.state = State::Flowing { reading: true };
         (self.sent, self.durable) = (after, after);

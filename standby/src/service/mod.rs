@@ -1,5 +1,6 @@
 //! One served storage: what all of its sessions share.
 
+pub mod apply;
 pub mod invalidations;
 pub mod locks;
 pub mod mailbox;
@@ -15,9 +16,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use replica::{CommitError, Committed, Committer, PackOptions, Publish, Reservation, Storage, Transaction};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 use zeo_proto::{Oid, Tid};
 
+use self::apply::Applied;
 use self::invalidations::InvalidationPolicy;
 use self::locks::{Answer, Claims, LockTable, Owner};
 use self::mailbox::{Event, Mailbox};
@@ -64,6 +67,10 @@ struct Exchange {
     storage_name: String,
     publications: Publications,
     locks: Mutex<Locks>,
+    /// The last transaction that was published.
+    tip: watch::Sender<Tid>,
+    /// Who is told of transactions that come from another node.
+    applied: Mutex<Option<mpsc::UnboundedSender<Applied>>>,
 }
 
 #[derive(Default)]
@@ -81,8 +88,13 @@ impl Service {
         let kept = options.invalidations.kept_transactions();
         let history = storage.recent_transactions(kept)?;
         let publications = Publications::new(options.invalidations.retention(), storage.last_tid(), history);
-        let exchange =
-            Arc::new(Exchange { storage_name: options.name.clone(), publications, locks: Mutex::default() });
+        let exchange = Arc::new(Exchange {
+            storage_name: options.name.clone(),
+            publications,
+            locks: Mutex::default(),
+            tip: watch::Sender::new(storage.last_tid()),
+            applied: Mutex::default(),
+        });
         let committer = (!storage.is_read_only()).then(|| storage.start_committer(exchange.clone()));
         let oids = OidAllocator::new(storage.max_oid());
         let stats = Stats::new(SystemTime::now());
@@ -112,6 +124,11 @@ impl Service {
     /// The stream of committed transactions.
     pub fn publications(&self) -> &Publications {
         &self.0.exchange.publications
+    }
+
+    /// The last transaction that was published, as it changes.
+    pub fn tip(&self) -> watch::Receiver<Tid> {
+        self.0.exchange.tip.subscribe()
     }
 
     /// Counters.
@@ -255,6 +272,8 @@ impl Publish for Exchange {
         for (committed, owner) in batch.into_iter().zip(&owners) {
             let Committed { tid, oids, object_count, size_bytes, .. } = committed;
             self.publications.publish(tid, oids, *owner, object_count, size_bytes);
+            self.tell_applied(*owner, Ok(tid));
+            self.tip.send_replace(tid);
         }
         for owner in owners {
             self.unlock(owner);
@@ -262,8 +281,11 @@ impl Publish for Exchange {
     }
 
     fn failed(&self, tag: u64, reason: &CommitError) {
-        error!(storage = %self.storage_name, error = %reason, "a voted transaction could not be committed");
         let owner = self.lock_table().committed(tag);
+        if self.tell_applied(owner, Err(reason.clone())) {
+            return;
+        }
+        error!(storage = %self.storage_name, error = %reason, "a voted transaction could not be committed");
         self.publications.notify(owner.session, Event::CommitFailed(reason.to_string()));
         self.unlock(owner);
         if matches!(reason, CommitError::Failed(_)) {

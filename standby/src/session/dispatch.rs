@@ -53,7 +53,7 @@ impl Session {
             };
             return Err(ErrorReply::Value(format!("unknown storage: {shown}")));
         };
-        if !read_only && service.is_read_only() {
+        if !read_only && (self.read_only || service.is_read_only()) {
             return Err(ErrorReply::ReadOnly);
         }
         let (session, sequence, view) = service.join(self.mailbox.clone());

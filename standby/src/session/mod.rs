@@ -148,6 +148,8 @@ pub(crate) struct Session {
     encoding: Encoding,
     mailbox: Mailbox,
     label: String,
+    /// It came through a door for read-only clients.
+    read_only: bool,
     registered: Option<Registered>,
     jobs_under_way: usize,
     /// The server stops: only a commit under way is waited for.
@@ -176,8 +178,14 @@ struct Registered {
 }
 
 impl Session {
-    /// A session in this encoding with the client that `label` names in the log.
-    pub fn new(served: Arc<Served>, encoding: Encoding, mailbox: Mailbox, label: String) -> Self {
+    /// A session in this encoding with the client that `label` names in the log, which may have to be `read_only`.
+    pub fn new(
+        served: Arc<Served>,
+        encoding: Encoding,
+        mailbox: Mailbox,
+        label: String,
+        read_only: bool,
+    ) -> Self {
         let encoder = Encoder::new(encoding);
         Self {
             served,
@@ -185,6 +193,7 @@ impl Session {
             encoding,
             mailbox,
             label,
+            read_only,
             registered: None,
             jobs_under_way: 0,
             stopping: false,

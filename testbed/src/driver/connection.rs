@@ -54,6 +54,17 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Connects and registers for storage `1`, read-only.
+    ///
+    /// # Errors
+    /// No connection, or the server refuses.
+    pub async fn open_read_only(address: SocketAddr) -> Result<Self> {
+        let mut connection = Self::greet(address).await?;
+        let tid = connection.call("register", &[Value::from("1"), Value::Bool(true)]).await?;
+        connection.registered_at = tid.as_tid().context("register returns a tid")?;
+        Ok(connection)
+    }
+
     /// Connects and shakes hands, without `register`.
     ///
     /// # Errors

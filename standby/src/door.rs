@@ -1,0 +1,182 @@
+//! When clients of a listener are let in.
+//!
+//! A stock read-write client whose `register` is refused once may never try that address again, and one whose
+//! connection is closed before the greeting may not either. So a node that cannot commit accepts it and withholds the
+//! greeting until it can: the client is *parked*.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Whether clients are served now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// They are.
+    Open,
+    /// The copy is behind what is known of its upstream. They wait, up to a limit.
+    Behind,
+    /// They wait, however long it takes.
+    Closed,
+}
+
+/// Who opens and closes doors.
+#[derive(Clone, Debug)]
+pub struct Keeper(watch::Sender<State>);
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    readiness: Readiness,
+    /// How often it was closed: those who came in before must leave, however soon it opens again.
+    closings: u64,
+}
+
+impl Keeper {
+    /// Of doors that are in this state at first.
+    pub fn new(readiness: Readiness) -> Self {
+        Self(watch::Sender::new(State { readiness, closings: 0 }))
+    }
+
+    /// Opens or closes the doors.
+    pub fn set(&self, readiness: Readiness) {
+        self.0.send_if_modified(|state| {
+            let changed = state.readiness != readiness;
+            state.closings += u64::from(changed && readiness == Readiness::Closed);
+            state.readiness = readiness;
+            changed
+        });
+    }
+
+    /// A door for read-write clients, at which so many may wait.
+    pub fn read_write(&self, parked_max: usize) -> Door {
+        let places = Arc::new(Semaphore::new(parked_max.min(Semaphore::MAX_PERMITS)));
+        Door { read_only: false, state: self.0.subscribe(), behind_limit: Duration::MAX, places }
+    }
+
+    /// A door for read-only clients, at which so many may wait, and so long while the copy is behind.
+    pub fn read_only(&self, parked_max: usize, behind_limit: Duration) -> Door {
+        Door { read_only: true, behind_limit, ..self.read_write(parked_max) }
+    }
+}
+
+/// Where clients of one listener come in. Clones are the same door.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Only read-only clients may register.
+    read_only: bool,
+    state: watch::Receiver<State>,
+    /// How long [`Readiness::Behind`] keeps a client waiting.
+    behind_limit: Duration,
+    places: Arc<Semaphore>,
+}
+
+/// There is no room for one more client that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Door {
+    /// A door that is open to all.
+    pub fn open() -> Self {
+        Keeper::new(Readiness::Open).read_write(0)
+    }
+
+    /// Only read-only clients may register.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Whether clients are let in at once.
+    pub fn is_open(&self) -> bool {
+        self.state.borrow().readiness == Readiness::Open
+    }
+
+    /// A place to wait at.
+    pub fn park(&self) -> Result<OwnedSemaphorePermit, Full> {
+        self.places.clone().try_acquire_owned().map_err(|_| Full)
+    }
+
+    /// Waits until a client may be let in.
+    pub async fn opened(&self) -> Visit {
+        let mut state = self.state.clone();
+        loop {
+            let Ok(seen) =
+                state.wait_for(|state| state.readiness != Readiness::Closed).await.map(|seen| *seen)
+            else {
+                return std::future::pending().await; // nobody opens it any more
+            };
+            if seen.readiness == Readiness::Open {
+                return Visit(seen.closings);
+            }
+            let changed = state.wait_for(|state| state.readiness != Readiness::Behind);
+            if tokio::time::timeout(self.behind_limit, changed).await.is_err() {
+                return Visit(seen.closings);
+            }
+        }
+    }
+
+    /// Waits until a client that was let in must leave.
+    pub async fn closed(&self, visit: Visit) {
+        let mut state = self.state.clone();
+        if state.wait_for(|state| state.closings > visit.0).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// When a client was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit(u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    async fn waits(door: &Door, time: Duration) -> bool {
+        tokio::time::timeout(time, door.opened()).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_door_keeps_clients_waiting_until_it_opens() {
+        let keeper = Keeper::new(Readiness::Closed);
+        let door = keeper.read_write(2);
+        assert!(waits(&door, Duration::from_secs(86_400)).await);
+        keeper.set(Readiness::Open);
+        assert!(!waits(&door, Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_is_behind_keeps_clients_waiting_up_to_the_limit() {
+        let keeper = Keeper::new(Readiness::Behind);
+        let door = keeper.read_only(2, LIMIT);
+        assert!(waits(&door, LIMIT - Duration::from_millis(1)).await);
+        assert!(!waits(&door, LIMIT + Duration::from_millis(1)).await);
+        keeper.set(Readiness::Closed);
+        assert!(waits(&door, LIMIT * 3).await, "half a copy is never served");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_wait_and_no_more() {
+        let door = Keeper::new(Readiness::Closed).read_write(2);
+        let (first, second) = (door.park(), door.park());
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(door.park().err(), Some(Full));
+        drop(first);
+        assert!(door.park().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_are_in_leave_when_it_closes_however_soon_it_opens_again() {
+        let keeper = Keeper::new(Readiness::Open);
+        let door = keeper.read_write(2);
+        let visit = door.opened().await;
+        keeper.set(Readiness::Behind);
+        assert!(tokio::time::timeout(LIMIT, door.closed(visit)).await.is_err());
+        keeper.set(Readiness::Closed);
+        keeper.set(Readiness::Open);
+        tokio::time::timeout(LIMIT, door.closed(visit)).await.expect("it must leave");
+        let visit = door.opened().await;
+        assert!(tokio::time::timeout(LIMIT, door.closed(visit)).await.is_err());
+    }
+}

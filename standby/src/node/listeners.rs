@@ -1,0 +1,75 @@
+//! The sockets of a node on which ZEO clients come in.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tracing::info;
+
+use crate::config::NodeConfig;
+use crate::door::Keeper;
+use crate::listener::{ListenAddress, Listener};
+use crate::server::Served;
+use crate::tls;
+
+/// The listeners of a node, bound.
+pub(super) struct Listeners {
+    zeo: Option<Listener>,
+    zeo_ro: Option<Listener>,
+    tls: Option<TlsAcceptor>,
+    parked_max: usize,
+    behind_limit: Duration,
+}
+
+impl Listeners {
+    pub(super) async fn bind(config: &NodeConfig) -> Result<Self> {
+        let password = std::env::var(tls::PASSWORD_VARIABLE).ok();
+        let tls = config.tls.as_ref().map(|options| tls::acceptor(options, password.as_deref()));
+        Ok(Self {
+            zeo: bind(config.listen.zeo.as_ref()).await?,
+            zeo_ro: bind(config.listen.zeo_ro.as_ref()).await?,
+            tls: tls.transpose()?,
+            parked_max: config.limits.parked_max,
+            behind_limit: config.replication.catch_up_limit,
+        })
+    }
+
+    /// Lets clients in as the doors' keepers say, and tells whoever started the node that it serves.
+    pub(super) fn serve(
+        self,
+        served: &Arc<Served>,
+        read_write: &Keeper,
+        read_only: &Keeper,
+        peer: Option<SocketAddr>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<JoinSet<()>> {
+        let mut tasks = JoinSet::new();
+        let mut ready = String::from("ready");
+        let doors = [
+            ("zeo", self.zeo, read_write.read_write(self.parked_max)),
+            ("zeo_ro", self.zeo_ro, read_only.read_only(self.parked_max, self.behind_limit)),
+        ];
+        for (name, listener, door) in doors {
+            let Some(listener) = listener else { continue };
+            ready.push_str(&format!(" {name}={}", listener.address));
+            info!(listener = name, address = %listener.address, "serving");
+            tasks.spawn(listener.serve(served.clone(), door, self.tls.clone(), stopped.clone()));
+        }
+        if let Some(peer) = peer {
+            ready.push_str(&format!(" peer={peer}"));
+        }
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{ready}").and_then(|()| stdout.flush()).context("standard output is closed")?;
+        Ok(tasks)
+    }
+}
+
+async fn bind(address: Option<&ListenAddress>) -> Result<Option<Listener>> {
+    let Some(address) = address else { return Ok(None) };
+    Listener::bind(address).await.with_context(|| format!("cannot listen on {address}")).map(Some)
+}

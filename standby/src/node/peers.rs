@@ -1,0 +1,129 @@
+//! Other nodes: those that follow this one, and the one that it follows.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::config::{NodeConfig, Secret, Upstream};
+use crate::listener::ListenAddress;
+use crate::peer::{Backoff, ChannelOptions, Connection, Hello, Identity, PeerListener, dial};
+use crate::replication::copy::Copy;
+use crate::replication::downstream;
+use crate::replication::upstream::{FollowOptions, follow};
+
+/// What begins the name of a channel on which a storage is streamed.
+const STREAM: &str = "stream:";
+/// A transaction is one message.
+const STREAM_OPTIONS: ChannelOptions =
+    ChannelOptions { window_bytes: 16 << 20, message_bytes_max: 0x7fff_ffff };
+
+/// The copies of a node, by the names of their storages.
+pub(super) type Copies = Arc<BTreeMap<String, Copy>>;
+
+/// What this node says of itself to others; `None` where it speaks with none.
+pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
+    let Secret::Bytes(secret) = &config.cluster.secret else { return Ok(None) };
+    let hello = Hello {
+        cluster: config.cluster.name.clone(),
+        node: config.node.name.clone(),
+        group: config.node.group.clone(),
+        features: Vec::new(),
+    };
+    Ok(Some(Arc::new(Identity::new(hello, secret)?)))
+}
+
+/// Listens for other nodes.
+pub(super) async fn bind(address: &ListenAddress, identity: &Arc<Identity>) -> Result<PeerListener> {
+    let ListenAddress::Tcp(host_and_port) = address else { bail!("other nodes come over TCP only") };
+    let bound = PeerListener::bind(host_and_port, identity.clone()).await;
+    bound.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Lets other nodes follow, until the node stops.
+pub(super) async fn serve(mut listener: PeerListener, copies: Copies, mut stopped: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = listener.next() => {
+                connections.spawn(serve_one(connection, copies.clone()));
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+async fn serve_one(connection: Connection, copies: Copies) {
+    let remote = connection.remote().node.clone();
+    let mut streams = JoinSet::new();
+    while let Some(opening) = connection.next_opening().await {
+        let Some(name) = opening.name().strip_prefix(STREAM) else { continue };
+        let Some(copy) = copies.get(name) else {
+            let reason = format!("this node has no storage {name:?}");
+            opening.refuse(&reason);
+            continue;
+        };
+        if !copy.progress().borrow().whole {
+            opening.refuse("this node's own copy is not whole yet");
+            continue;
+        }
+        let copy = copy.clone();
+        match opening.accept(STREAM_OPTIONS) {
+            Ok(channel) => {
+                streams.spawn(downstream::serve(channel, copy, remote.clone()));
+            }
+            Err(error) => info!(%remote, %error, "a stream did not begin"),
+        }
+    }
+}
+
+/// Follows one of the addresses, again and again, until the task is dropped.
+pub(super) async fn follow_upstream(
+    upstream: Upstream,
+    options: FollowOptions,
+    identity: Arc<Identity>,
+    copies: Copies,
+) {
+    let backoff = Backoff::default();
+    let mut failures = 0;
+    for address in upstream.addresses.iter().cycle() {
+        let came_forward = match dial(address, &identity).await {
+            Ok(connection) => {
+                info!(upstream = %connection.remote().node, %address, "connected");
+                follow_on(&connection, options, &copies).await
+            }
+            Err(error) => {
+                warn!(%address, %error, "the upstream cannot be reached");
+                false
+            }
+        };
+        failures = if came_forward { 0 } else { failures + 1 };
+        let random = RandomState::new().hash_one(failures);
+        tokio::time::sleep(backoff.wait(failures, random)).await;
+    }
+}
+
+/// Follows with all storages on one connection, until one of their streams ends. Whether any came forward.
+async fn follow_on(connection: &Connection, options: FollowOptions, copies: &Copies) -> bool {
+    let before: Vec<_> = copies.values().map(|copy| copy.service().storage().last_place()).collect();
+    let mut streams = JoinSet::new();
+    for copy in copies.values() {
+        let (connection, copy) = (connection.clone(), copy.clone());
+        streams.spawn(async move {
+            let name = format!("{STREAM}{}", copy.name());
+            let reason = match connection.open(&name, STREAM_OPTIONS).await {
+                Ok(channel) => follow(channel, &copy, options).await.to_string(),
+                Err(error) => error.to_string(),
+            };
+            warn!(storage = copy.name(), upstream = %connection.remote().node, %reason, "a stream ended");
+            connection.close("a stream ended");
+        });
+    }
+    while streams.join_next().await.is_some() {}
+    before.into_iter().ne(copies.values().map(|copy| copy.service().storage().last_place()))
+}

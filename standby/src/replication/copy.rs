@@ -1,0 +1,159 @@
+//! A node's copy of a storage: what its streams share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use replica::{Epoch, Epochs, Lineage, LineageError, Transaction};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use zeo_proto::Tid;
+
+use super::message::Have;
+use crate::service::Service;
+
+/// A copy, as its source and its followers see it. Clones are the same.
+#[derive(Clone)]
+pub struct Copy(Arc<Shared>);
+
+struct Shared {
+    service: Service,
+    lineage: Mutex<Lineage>,
+    /// Streams to others end when the epochs change, or what was published is taken back.
+    epochs: watch::Sender<Epochs>,
+    progress: watch::Sender<Progress>,
+}
+
+/// How a copy stands to its upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// It may be served.
+    pub whole: bool,
+    /// The last transaction that the upstream is known to have.
+    pub upstream: Option<Tid>,
+    /// How many upstreams lie between this node and the primary.
+    pub distance: u8,
+}
+
+impl Copy {
+    /// The copy behind a service. Reads a file.
+    pub fn open(service: Service) -> Result<Self, LineageError> {
+        let lineage = service.storage().lineage()?;
+        let progress = Progress { whole: lineage.is_whole(), upstream: None, distance: 0 };
+        Ok(Self(Arc::new(Shared {
+            service,
+            epochs: watch::Sender::new(lineage.epochs.clone()),
+            lineage: Mutex::new(lineage),
+            progress: watch::Sender::new(progress),
+        })))
+    }
+
+    /// The storage in service.
+    pub fn service(&self) -> &Service {
+        &self.0.service
+    }
+
+    /// What the storage is called.
+    pub fn name(&self) -> &str {
+        &self.0.service.options().name
+    }
+
+    /// Where it comes from.
+    pub fn lineage(&self) -> Lineage {
+        self.0.lineage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it has.
+    pub fn have(&self) -> Have {
+        let storage = self.service().storage();
+        let (mut last, first) = (storage.last_place(), storage.first_place());
+        let lineage = self.lineage();
+        if lineage.recovering.is_some() {
+            last.tid = storage.last_tid(); // of what has holes, the end is what is in the log
+        }
+        Have { epochs: lineage.epochs, first, last }
+    }
+
+    /// The epochs, as they change.
+    pub fn epochs(&self) -> watch::Receiver<Epochs> {
+        self.0.epochs.subscribe()
+    }
+
+    /// How it stands, as that changes.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.0.progress.subscribe()
+    }
+
+    /// Notes how it stands.
+    pub fn note(&self, change: impl FnOnce(&mut Progress)) {
+        self.0.progress.send_if_modified(|progress| {
+            let before = *progress;
+            change(progress);
+            before != *progress
+        });
+    }
+
+    /// Changes where it comes from, durably.
+    pub async fn change_lineage(
+        &self,
+        change: impl FnOnce(&mut Lineage) + Send + 'static,
+    ) -> Result<(), LineageError> {
+        let copy = self.clone();
+        let changed = spawn_blocking(move || {
+            let mut lineage = copy.0.lineage.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = lineage.clone();
+            change(&mut next);
+            if next != *lineage {
+                copy.service().storage().set_lineage(&next)?;
+                *lineage = next.clone();
+            }
+            Ok::<_, LineageError>(next)
+        });
+        let lineage = changed.await.expect("no panic")?;
+        self.note(|progress| progress.whole = lineage.is_whole());
+        self.0.epochs.send_if_modified(|epochs| {
+            let changed = *epochs != lineage.epochs;
+            *epochs = lineage.epochs;
+            changed
+        });
+        Ok(())
+    }
+
+    /// Begins to follow: an empty copy is not served before it has what its upstream has.
+    pub async fn begin_following(&self) -> Result<(), LineageError> {
+        let empty = self.have().is_empty();
+        self.change_lineage(move |lineage| lineage.unfinished |= empty).await
+    }
+
+    /// Begins the reign of this node, unless its own is the last: with a transaction without records, so that everything
+    /// it commits is above everything that was committed before.
+    pub async fn begin_epoch(&self, node: &str) -> anyhow::Result<()> {
+        let lineage = self.lineage();
+        if !lineage.is_whole() {
+            anyhow::bail!(
+                "storage {:?} is a copy that was never completed: it cannot be a primary's",
+                self.name()
+            );
+        }
+        if lineage.epochs.as_slice().last().is_some_and(|epoch| epoch.node == node) {
+            return Ok(());
+        }
+        let storage = self.service().storage();
+        let (epoch, fork) = (lineage.epochs.newest() + 1, self.have().last.tid);
+        let mut transaction: Transaction = storage.begin();
+        let description = format!("standby: epoch {epoch} begins at node {node} after transaction {fork}");
+        transaction.set_metadata(b"", description.as_bytes(), b"")?;
+        let mut applied = self.service().applied();
+        let reservation = storage.reserve(&transaction)?;
+        self.service().apply(transaction, reservation);
+        let boundary = applied.recv().await.expect("the committer answers")?;
+        let node = node.to_owned();
+        tracing::info!(storage = self.name(), epoch, %fork, %boundary, "a new epoch begins");
+        self.change_lineage(move |lineage| {
+            // It may know of reigns from which it has nothing.
+            let mut epochs = lineage.epochs.up_to(fork).as_slice().to_vec();
+            epochs.push(Epoch { epoch, boundary, fork, node });
+            lineage.epochs = Epochs::new(epochs).expect("the newest is above all");
+        })
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! The I/O around a [`Source`]: a channel to a sink, and the storage that is read.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use replica::{Export, Exporter, Place};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+use zeo_proto::{Oid, Tid};
+
+use super::copy::Copy;
+use super::message::{
+    BLOB_PART_BYTES_MAX, Flow, FromSink, FromSource, TRANSACTION_HEADER, put_transaction_header,
+};
+use super::ready_now::ready_now;
+use super::source::{ALIVE_EVERY, Action, Event, Source, Standing};
+use crate::peer::{Channel, ChannelError, ChannelReceiver, ChannelSender, Incoming};
+
+/// About so much is read of the log at a time, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// Why a stream to a sink ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    Channel(#[from] ChannelError),
+    #[error("the sink closed the stream")]
+    Left,
+    #[error("{0}")]
+    Closed(String),
+    #[error("this node's own history changed")]
+    Changed,
+    #[error("{0}")]
+    Read(#[from] replica::ReadError),
+    #[error("{0}")]
+    Bad(#[from] super::message::BadMessage),
+}
+
+/// Lets the node at the other end follow, until it leaves.
+pub async fn serve(channel: Channel, copy: Copy, remote: String) {
+    let storage = copy.name().to_owned();
+    info!(%storage, %remote, "a stream begins");
+    let (sender, receiver) = channel.split();
+    let mut downstream = Downstream { copy, sender: sender.clone(), feed: None, actions: VecDeque::new() };
+    match downstream.run(receiver).await {
+        end @ (End::Left | End::Channel(_)) => info!(%storage, %remote, reason = %end, "a stream ended"),
+        end => {
+            warn!(%storage, %remote, reason = %end, "a stream ended");
+            sender.reset(&end.to_string());
+        }
+    }
+}
+
+struct Downstream {
+    copy: Copy,
+    sender: ChannelSender,
+    feed: Option<Feed>,
+    actions: VecDeque<Action>,
+}
+
+impl Downstream {
+    async fn run(&mut self, mut receiver: ChannelReceiver) -> End {
+        match self.converse(&mut receiver).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn converse(&mut self, receiver: &mut ChannelReceiver) -> Result<std::convert::Infallible, End> {
+        let mut tip = self.copy.service().tip();
+        let mut epochs = self.copy.epochs();
+        let mut ticks = tokio::time::interval(ALIVE_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut source = Source::new(self.copy.have(), self.standing());
+        loop {
+            while let Some(action) = self.actions.pop_front() {
+                self.act(&mut source, action).await?;
+                // What the sink says must not pile up while much is sent.
+                while let Some(received) = ready_now(receiver.recv()).await {
+                    self.receive(&mut source, received)?;
+                }
+            }
+            let actions = tokio::select! {
+                received = receiver.recv() => {
+                    self.receive(&mut source, received)?;
+                    continue;
+                }
+                changed = tip.changed() => {
+                    changed.map_err(|_| End::Changed)?;
+                    source.handle(Instant::now(), Event::Published(self.standing()))
+                }
+                _ = epochs.changed() => return Err(End::Changed),
+                _ = ticks.tick() => {
+                    let mut actions = source.handle(Instant::now(), Event::Published(self.standing()));
+                    actions.extend(source.handle(Instant::now(), Event::Tick));
+                    actions
+                }
+            };
+            self.actions.extend(actions);
+        }
+    }
+
+    fn receive(
+        &mut self,
+        source: &mut Source,
+        received: Result<Option<Incoming>, ChannelError>,
+    ) -> Result<(), End> {
+        let message = match received? {
+            Some(Incoming::Message(message)) => FromSink::decode(message)?,
+            Some(Incoming::Request(_)) => return Ok(()), // dropped, and so refused
+            None => return Err(End::Left),
+        };
+        self.actions.extend(source.handle(Instant::now(), Event::Received(message)));
+        Ok(())
+    }
+
+    async fn act(&mut self, source: &mut Source, action: Action) -> Result<(), End> {
+        let now = Instant::now();
+        match action {
+            Action::Send(message) => {
+                if let FromSource::Stream { anchor, .. } = &message
+                    && let Some(feed) = &mut self.feed
+                {
+                    feed.announces = anchor.is_some();
+                }
+                self.sender.send(message.encode()).await?;
+            }
+            Action::Look(tid) => {
+                let storage = self.copy.service().storage().clone();
+                let place = spawn_blocking(move || storage.place_up_to(tid)).await.expect("no panic")?;
+                self.actions.extend(source.handle(now, Event::Looked(place)));
+            }
+            Action::Export { what, after } => {
+                let copy = self.copy.clone();
+                let feed = spawn_blocking(move || Feed::open(&copy, what, after)).await.expect("no panic")?;
+                let anchor = feed.exporter.anchor();
+                self.feed = Some(feed);
+                self.actions.extend(source.handle(now, Event::Exporting(anchor)));
+            }
+            Action::ReadNext => self.read_next(source).await?,
+            Action::Close(reason) => {
+                self.sender.finish();
+                return Err(End::Closed(reason));
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_next(&mut self, source: &mut Source) -> Result<(), End> {
+        let mut feed = self.feed.take().expect("something is exported");
+        let (feed, read) = spawn_blocking(move || {
+            let read = feed.read();
+            (feed, read)
+        })
+        .await
+        .expect("no panic");
+        self.feed = Some(feed);
+        let (items, last) = read?;
+        let event = last.map_or(Event::AtEnd, Event::Sent);
+        self.actions.extend(source.handle(Instant::now(), event));
+        for item in items {
+            match item {
+                Item::Message(message) => self.sender.send(message).await?,
+                Item::Blob(oid, path) => self.send_blob(oid, path).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a blob part by part. One that a pack has removed meanwhile is of no use to the sink either.
+    async fn send_blob(&mut self, oid: Oid, path: std::path::PathBuf) -> Result<(), End> {
+        let mut file = match spawn_blocking(move || std::fs::File::open(path)).await.expect("no panic") {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(End::Read(error.into())),
+        };
+        loop {
+            let (returned, part) = spawn_blocking(move || {
+                let mut part = Vec::with_capacity(BLOB_PART_BYTES_MAX);
+                let read = file.by_ref().take(BLOB_PART_BYTES_MAX as u64).read_to_end(&mut part);
+                (file, read.map(|_| part))
+            })
+            .await
+            .expect("no panic");
+            file = returned;
+            let part = part.map_err(|error| End::Read(error.into()))?;
+            let last = part.len() < BLOB_PART_BYTES_MAX;
+            self.sender.send(FromSource::Blob { oid, last, data: part.into() }.encode()).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let storage = self.copy.service().storage();
+        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        Standing {
+            last: storage.last_place().tid,
+            log_bytes: storage.size_bytes(),
+            unix_micros: micros as u64,
+            distance: self.copy.progress().borrow().distance,
+        }
+    }
+}
+
+/// What is read of a storage for a stream.
+struct Feed {
+    copy: Copy,
+    exporter: Exporter,
+    anchor: Place,
+    /// It is yet to be said that what comes is whole.
+    announces: bool,
+}
+
+enum Item {
+    Message(Bytes),
+    Blob(Oid, std::path::PathBuf),
+}
+
+impl Feed {
+    fn open(copy: &Copy, what: Flow, after: Tid) -> Result<Self, replica::ReadError> {
+        let what = match what {
+            Flow::All => Export::All,
+            Flow::Current => Export::Current,
+        };
+        let exporter = copy.service().storage().export(after, what)?;
+        Ok(Self { anchor: exporter.anchor(), copy: copy.clone(), exporter, announces: false })
+    }
+
+    /// What comes next, and the last transaction of it.
+    fn read(&mut self) -> Result<(Vec<Item>, Option<Tid>), replica::ReadError> {
+        let (mut items, mut last, mut bytes) = (Vec::new(), None, 0);
+        while bytes < READ_BYTES {
+            let mut message = vec![0; TRANSACTION_HEADER];
+            let exported = self.exporter.next(&mut message)?;
+            if self.announces && exported.as_ref().is_none_or(|next| next.tid > self.anchor.tid) {
+                self.announces = false;
+                items.push(Item::Message(FromSource::Whole.encode()));
+            }
+            let Some(exported) = exported else { break };
+            put_transaction_header(&mut &mut message[..TRANSACTION_HEADER], exported.tid, exported.checksum);
+            let blobs = self.copy.service().storage().blobs();
+            for oid in exported.blobs {
+                let store = blobs.expect("a storage without blobs exports none");
+                items.push(Item::Blob(oid, store.path(oid, exported.tid)));
+            }
+            bytes += message.len();
+            items.push(Item::Message(message.into()));
+            last = Some(exported.tid);
+        }
+        Ok((items, last))
+    }
+}

@@ -1,0 +1,332 @@
+//! The I/O around a [`Sink`]: a channel to a source, and the storage that follows it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+
+use bytes::Bytes;
+use replica::{CommitError, StagedBlob};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+use zeo_proto::{Oid, Tid};
+
+use super::copy::Copy;
+use super::message::{FromSource, Recovery};
+use super::ready_now::ready_now;
+use super::sink::{Action, End, Event, Sink};
+use crate::peer::{Channel, ChannelError, ChannelReceiver, ChannelSender, Incoming};
+use crate::service::apply::Applied;
+
+/// So many bytes of transactions may wait for the committer.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// So many transactions are handed to the committer in one go, at most.
+const GROUP_MAX: usize = 500;
+
+/// How a copy follows.
+#[derive(Clone, Copy, Debug)]
+pub struct FollowOptions {
+    /// How it recovers, if it must.
+    pub recovery: Recovery,
+    /// It packs when its source has packed.
+    pub follow_pack: bool,
+}
+
+/// Follows the source at the other end, until the stream ends.
+pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> End {
+    let (sender, mut receiver) = channel.split();
+    let mut upstream = Upstream {
+        copy: copy.clone(),
+        options,
+        sender,
+        applied: copy.service().applied(),
+        waiting: VecDeque::new(),
+        waiting_bytes: 0,
+        group: Vec::new(),
+        blobs: Vec::new(),
+    };
+    let end = upstream.run(&mut receiver).await;
+    // What was handed to the committer is committed; the next stream begins where that ends.
+    while !upstream.waiting.is_empty() && upstream.applied.recv().await.is_some() {
+        upstream.waiting.pop_front();
+    }
+    end
+}
+
+struct Upstream {
+    copy: Copy,
+    options: FollowOptions,
+    sender: ChannelSender,
+    applied: mpsc::UnboundedReceiver<Applied>,
+    /// What the committer has: tids and lengths.
+    waiting: VecDeque<(Tid, usize)>,
+    waiting_bytes: usize,
+    /// What is to be handed to the committer next.
+    group: Vec<Incomplete>,
+    /// Blobs whose transaction has yet to come.
+    blobs: Vec<(Oid, File, StagedBlob)>,
+}
+
+/// A transaction that was received.
+struct Incomplete {
+    tid: Tid,
+    checksum: Option<replica::Checksum>,
+    portable: Bytes,
+    blobs: Vec<(Oid, File, StagedBlob)>,
+}
+
+impl Upstream {
+    async fn run(&mut self, receiver: &mut ChannelReceiver) -> End {
+        let mut sink = Sink::new(self.options.recovery);
+        let ready = Event::Ready { have: self.copy.have(), recovering: self.copy.lineage().recovering };
+        let mut actions = VecDeque::from(sink.handle(ready));
+        loop {
+            while let Some(action) = actions.pop_front() {
+                match self.act(&mut sink, action).await {
+                    Ok(more) => actions.extend(more),
+                    Err(end) => return end,
+                }
+            }
+            // What is here already goes to the committer in one go.
+            if (1..GROUP_MAX).contains(&self.group.len())
+                && let Some(Ok(received)) = ready_now(receiver.recv()).await
+            {
+                match self.take_message(&mut sink, received) {
+                    Ok(more) => actions.extend(more),
+                    Err(end) => return end,
+                }
+                continue;
+            }
+            if let Err(reason) = self.hand_over().await {
+                actions.extend(sink.handle(Event::Failed(reason)));
+                continue;
+            }
+            let has_room = self.waiting_bytes < WAITING_BYTES_MAX;
+            tokio::select! {
+                applied = self.applied.recv() => {
+                    actions.extend(self.take_applied(&mut sink, applied.expect("the service goes on")));
+                }
+                received = receiver.recv(), if has_room => match received {
+                    Ok(received) => match self.take_message(&mut sink, received) {
+                        Ok(more) => actions.extend(more),
+                        Err(end) => return end,
+                    },
+                    Err(error) => return ended(&error),
+                },
+            }
+        }
+    }
+
+    fn take_message(&mut self, sink: &mut Sink, received: Option<Incoming>) -> Result<Vec<Action>, End> {
+        match received {
+            Some(Incoming::Message(message)) => match FromSource::decode(message) {
+                Ok(message) => Ok(sink.handle(Event::Received(message))),
+                Err(error) => Ok(sink.handle(Event::Failed(error.to_string()))),
+            },
+            Some(Incoming::Request(_)) => Ok(Vec::new()), // dropped, and so refused
+            None => Err(End::Failed("the upstream closed the stream".to_owned())),
+        }
+    }
+
+    /// Takes all that is durable by now.
+    fn take_applied(&mut self, sink: &mut Sink, first: Applied) -> Vec<Action> {
+        let mut next = Some(first);
+        let mut last = None;
+        while let Some(applied) = next {
+            let (_, bytes) = self.waiting.pop_front().expect("the committer tells of what it was given");
+            self.waiting_bytes -= bytes;
+            match applied {
+                Ok(tid) => last = Some(tid),
+                Err(error) => return sink.handle(Event::Failed(describe(&error))),
+            }
+            next = self.applied.try_recv().ok();
+        }
+        last.map_or_else(Vec::new, |tid| sink.handle(Event::Applied(tid)))
+    }
+
+    async fn act(&mut self, sink: &mut Sink, action: Action) -> Result<Vec<Action>, End> {
+        let failed = |reason: String| Ok(vec![Action::Close(End::Failed(reason))]);
+        match action {
+            Action::Send(message) => {
+                self.sender.send(message.encode()).await.map_err(|error| ended(&error))?;
+            }
+            Action::Look(tid) => {
+                let storage = self.copy.service().storage().clone();
+                let found = spawn_blocking(move || storage.place_up_to(tid)).await.expect("no panic");
+                return match found {
+                    Ok(place) => {
+                        let place = place.filter(|place| place.tid == tid);
+                        Ok(sink.handle(Event::Looked(place.map(|place| place.checksum))))
+                    }
+                    Err(error) => Ok(sink.handle(Event::Failed(error.to_string()))),
+                };
+            }
+            Action::TakeEpochs(epochs) => {
+                let changed = self.copy.change_lineage(move |lineage| lineage.epochs = epochs);
+                if let Err(error) = changed.await {
+                    return failed(error.to_string());
+                }
+            }
+            Action::BeginRecovery(until) => {
+                info!(storage = self.copy.name(), %until, "recovering");
+                let changed = self.copy.change_lineage(move |lineage| lineage.recovering = Some(until));
+                if let Err(error) = changed.await {
+                    return failed(error.to_string());
+                }
+            }
+            Action::EndRecovery => {
+                info!(storage = self.copy.name(), "recovered");
+                if let Err(error) = self.copy.change_lineage(|lineage| lineage.recovering = None).await {
+                    return failed(error.to_string());
+                }
+            }
+            Action::Blob { oid, last: _, data } => {
+                if let Err(reason) = self.take_blob(oid, data).await {
+                    return Ok(sink.handle(Event::Failed(reason)));
+                }
+            }
+            Action::Apply { tid, checksum, portable } => {
+                let blobs = std::mem::take(&mut self.blobs);
+                self.group.push(Incomplete { tid, checksum, portable, blobs });
+                if self.group.len() >= GROUP_MAX
+                    && let Err(reason) = self.hand_over().await
+                {
+                    return Ok(sink.handle(Event::Failed(reason)));
+                }
+            }
+            Action::TakeAnchor(place) => return self.take_anchor(sink, place).await,
+            Action::Rewind(fork) => {
+                let reason = format!(
+                    "this node has transactions after {fork} that the upstream's history lost, and cannot yet take \
+                     them back by itself: stop it, set its Data.fs aside, and start it again"
+                );
+                return Ok(sink.handle(Event::Failed(reason)));
+            }
+            Action::SetAside => {
+                let reason = "this node's copy cannot be continued, and it cannot yet begin anew by itself: stop it, \
+                              set its Data.fs aside, and start it again";
+                return Ok(sink.handle(Event::Failed(reason.to_owned())));
+            }
+            Action::Pack(until) => self.pack(until),
+            Action::Upstream { last, distance, .. } => {
+                self.copy.note(|progress| {
+                    progress.upstream = Some(last);
+                    progress.distance = distance.saturating_add(1);
+                });
+                let caught_up = self.copy.service().storage().last_place().tid >= last;
+                if caught_up
+                    && self.copy.lineage().unfinished
+                    && let Err(error) = self.copy.change_lineage(|lineage| lineage.unfinished = false).await
+                {
+                    return failed(error.to_string());
+                }
+            }
+            Action::Close(end) => return Err(end),
+        }
+        Ok(Vec::new())
+    }
+
+    /// When all that came is durable, the running checksum is the source's.
+    async fn take_anchor(&mut self, sink: &mut Sink, place: replica::Place) -> Result<Vec<Action>, End> {
+        if let Err(reason) = self.hand_over().await {
+            return Ok(sink.handle(Event::Failed(reason)));
+        }
+        let mut actions = Vec::new();
+        while !self.waiting.is_empty() {
+            let applied = self.applied.recv().await.expect("the service goes on");
+            actions.extend(self.take_applied(sink, applied));
+        }
+        let storage = self.copy.service().storage().clone();
+        let taken = spawn_blocking(move || storage.take_anchor(place)).await.expect("no panic");
+        actions.extend(match taken {
+            Ok(()) => sink.handle(Event::Anchored),
+            Err(error) => sink.handle(Event::Failed(error.to_string())),
+        });
+        Ok(actions)
+    }
+
+    /// Gives the committer what was received.
+    async fn hand_over(&mut self) -> Result<(), String> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let (copy, group) = (self.copy.clone(), std::mem::take(&mut self.group));
+        let given = spawn_blocking(move || {
+            let mut given = Vec::with_capacity(group.len());
+            for incomplete in group {
+                match prepare_and_apply(&copy, incomplete) {
+                    Ok(waiting) => given.push(waiting),
+                    Err(error) => return (given, Err(format!("{error:#}"))),
+                }
+            }
+            (given, Ok(()))
+        });
+        let (given, outcome) = given.await.expect("no panic");
+        self.waiting_bytes += given.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        self.waiting.extend(given);
+        outcome
+    }
+
+    async fn take_blob(&mut self, oid: Oid, data: Bytes) -> Result<(), String> {
+        let Some(store) = self.copy.service().storage().blobs().cloned() else {
+            return Err("the upstream has blobs, and this node has no directory for them".to_owned());
+        };
+        let begun = self.blobs.pop_if(|(begun, ..)| *begun == oid);
+        let written = spawn_blocking(move || {
+            let (mut file, staged) = match begun {
+                Some((_, file, staged)) => (file, staged),
+                None => store.stage()?,
+            };
+            file.write_all(&data)?;
+            std::io::Result::Ok((file, staged))
+        });
+        let (file, staged) = written
+            .await
+            .expect("no panic")
+            .map_err(|error| format!("a blob could not be written: {error}"))?;
+        self.blobs.push((oid, file, staged));
+        Ok(())
+    }
+
+    /// In the background: the stream goes on meanwhile.
+    fn pack(&self, until: Tid) {
+        if !self.options.follow_pack {
+            return;
+        }
+        let service = self.copy.service().clone();
+        spawn_blocking(move || {
+            if let Err(error) = service.pack(until) {
+                warn!(storage = %service.options().name, %error, "the upstream has packed; packing here failed");
+            }
+        });
+    }
+}
+
+fn prepare_and_apply(copy: &Copy, incomplete: Incomplete) -> anyhow::Result<(Tid, usize)> {
+    let Incomplete { tid, checksum, portable, blobs } = incomplete;
+    let storage = copy.service().storage();
+    let mut transaction = storage.import(&portable)?;
+    anyhow::ensure!(transaction.tid() == Some(tid), "a transaction says that it is another");
+    if let Some(checksum) = checksum {
+        transaction.expect_checksum(checksum);
+    }
+    for (oid, file, staged) in blobs {
+        drop(file);
+        staged.sync()?;
+        transaction.attach_blob(oid, staged);
+    }
+    let reservation = storage.reserve(&transaction)?;
+    copy.service().apply(transaction, reservation);
+    Ok((tid, portable.len()))
+}
+
+fn describe(error: &CommitError) -> String {
+    match error {
+        CommitError::Checksum { .. } => format!("what came differs from what the upstream has: {error}"),
+        other => other.to_string(),
+    }
+}
+
+fn ended(error: &ChannelError) -> End {
+    End::Failed(error.to_string())
+}

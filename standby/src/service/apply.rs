@@ -1,0 +1,49 @@
+//! Transactions that come from another node: committed as they are, and published as a client's are.
+
+use std::sync::atomic::Ordering;
+
+use replica::{CommitError, Reservation, Transaction};
+use tokio::sync::mpsc;
+use zeo_proto::Tid;
+
+use super::locks::Owner;
+use super::publications::SessionId;
+use super::{Exchange, Service};
+
+/// The session of transactions that no client of this node commits.
+const NOBODY: SessionId = SessionId(0);
+
+/// What became of a transaction.
+pub type Applied = Result<Tid, CommitError>;
+
+impl Service {
+    /// What becomes of transactions that are applied from now on, in their order.
+    pub fn applied(&self) -> mpsc::UnboundedReceiver<Applied> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *self.0.exchange.applied.lock().expect("no holder panicked") = Some(sender);
+        receiver
+    }
+
+    /// Queues a transaction of another node for the committer. Clients of this node must not commit meanwhile: no
+    /// locks are taken.
+    pub fn apply(&self, transaction: Transaction, reservation: Reservation) {
+        let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
+        let owner = Owner { session: NOBODY, transaction: number };
+        self.0.exchange.lock_table().committing.insert(number, owner);
+        let committer = self.0.committer.as_ref().expect("a storage that follows another can be written");
+        committer.commit(number, transaction, reservation);
+    }
+}
+
+impl Exchange {
+    /// Tells whoever applies, if it was theirs.
+    pub(super) fn tell_applied(&self, owner: Owner, applied: Applied) -> bool {
+        if owner.session != NOBODY {
+            return false;
+        }
+        if let Some(sender) = &*self.applied.lock().expect("no holder panicked") {
+            let _ = sender.send(applied); // whoever is gone needs no news
+        }
+        true
+    }
+}

@@ -1,0 +1,166 @@
+"""Stock clients of a primary and of its replicas."""
+import filecmp
+import os
+import time
+
+import BTrees.OOBTree
+import transaction
+import ZODB.blob
+from common import database
+from common import hear
+from common import main
+from common import say
+from persistent.mapping import PersistentMapping
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import POSKeyError
+from ZODB.utils import oid_repr
+from ZODB.utils import tid_repr
+
+PATIENCE = 60
+
+
+def site(primary, folder):
+    """A site is written: trees, changes, undo, a deletion by hand, blobs."""
+    db = database(primary, blob_dir=os.path.join(folder, 'client-blobs'))
+    with db.transaction() as connection:
+        root = connection.root()
+        root['tree'] = BTrees.OOBTree.OOBTree()
+        root['blobs'] = PersistentMapping()
+    for round in range(20):
+        with db.transaction() as connection:
+            root = connection.root()
+            for key in range(50):
+                root['tree'][key] = PersistentMapping(round=round, key=key)
+            blob = root['blobs'][round % 7] = ZODB.blob.Blob()
+            with blob.open('w') as file:
+                file.write(os.urandom(300_000 * (round % 3)) + b'end %d' % round)
+    connection = db.open()
+    last = db.undoInfo(0, 1)[0]['id']
+    db.undo(last)
+    transaction.commit()
+    assert connection.root()['tree'][0]['round'] == 18
+    connection.close()
+    db.close()
+    say('written')
+
+
+def writer(primary):
+    """Two objects get the same stamp, again and again, until we are told to stop."""
+    db = database(primary)
+    with db.transaction() as connection:
+        connection.root()['one'] = PersistentMapping(stamp=0)
+        connection.root()['two'] = PersistentMapping(stamp=0)
+    say('begun')
+    import threading
+    stop = threading.Event()
+    threading.Thread(target=lambda: (hear('stop'), stop.set()), daemon=True).start()
+    stamp = 0
+    while not stop.is_set():
+        stamp += 1
+        with db.transaction() as connection:
+            connection.root()['one']['stamp'] = stamp
+            connection.root()['two']['stamp'] = stamp
+    db.close()
+    say(f'stamp {stamp}')
+
+
+def reader(replica):
+    """Both objects have the same stamp at all times, and it only grows, up to the one that we are told."""
+    db = database(replica, read_only=True)
+    connection = db.open()
+    assert connection.isReadOnly()
+    last, seen = -1, 0
+    say('reading')
+    import threading
+    final = []
+    def listen():
+        import sys
+        final.append(int(sys.stdin.readline().split()[1]))
+    threading.Thread(target=listen, daemon=True).start()
+    deadline = time.time() + PATIENCE
+    while True:
+        connection.sync()
+        root = connection.root()
+        if 'two' in root:
+            one, two = root['one']['stamp'], root['two']['stamp']
+            assert one == two, (one, two)
+            assert one >= last, (one, last)
+            seen += one != last
+            last = one
+            if final and last == final[0]:
+                break
+        if final:
+            assert time.time() < deadline, (last, final)
+        else:
+            deadline = time.time() + PATIENCE
+    connection.close()
+    db.close()
+    say(f'seen {seen}')
+
+
+def records(path):
+    with FileStorageOpened(path) as storage:
+        for txn in storage.iterator():
+            head = (txn.tid, txn.status, txn.user, txn.description, txn.extension_bytes)
+            yield head, [(record.oid, record.tid, record.data, record.data_txn) for record in txn]
+
+
+class FileStorageOpened:
+
+    def __init__(self, path):
+        self.storage = FileStorage(path, read_only=True)
+
+    def __enter__(self):
+        return self.storage
+
+    def __exit__(self, *_):
+        self.storage.close()
+
+
+def compare(first, *others):
+    """FileStorages are equal, record by record, and their blobs byte by byte."""
+    import itertools
+    for other in others:
+        pairs = itertools.zip_longest(records(first), records(other))
+        count = 0
+        for one, two in pairs:
+            assert one == two, (other, one and tid_repr(one[0][0]), two and tid_repr(two[0][0]))
+            count += 1
+        one, two = blobs(first), blobs(other)
+        assert one.keys() == two.keys(), (other, one.keys() ^ two.keys())
+        for name in one:
+            assert filecmp.cmp(one[name], two[name], shallow=False), (other, name)
+        say(f'{count} transactions and {len(one)} blobs are equal')
+
+
+def blobs(path):
+    root = os.path.join(os.path.dirname(path), 'blobs')
+    found = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.endswith('.blob'):
+                full = os.path.join(folder, name)
+                found[os.path.relpath(full, root)] = full
+    return found
+
+
+def loaded(storage, oid):
+    """The current revision; nothing of an object whose creation was undone."""
+    try:
+        return storage.load(oid)
+    except POSKeyError:
+        return None
+
+
+def current(first, *others):
+    """The current revisions of all objects are equal."""
+    with FileStorageOpened(first) as one:
+        for other in others:
+            with FileStorageOpened(other) as two:
+                for oid in one._index:
+                    assert loaded(two, oid) == loaded(one, oid), oid_repr(oid)
+                assert set(two._index) <= set(one._index)
+    say('equal')
+
+
+main({'site': site, 'writer': writer, 'reader': reader, 'compare': compare, 'current': current})

@@ -1,0 +1,144 @@
+//! Nodes on one machine: `standby run` with configurations of our own.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::server::{Server, free_port};
+use crate::{place, poll};
+
+/// A node, running or not. It keeps its ports.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    folder: PathBuf,
+    /// Its process, while it runs.
+    pub server: Option<Server>,
+    ports: [u16; 3],
+}
+
+/// What a node follows.
+#[derive(Clone, Copy, Debug)]
+pub enum Follows<'a> {
+    /// Nobody: it is the primary.
+    Nobody,
+    /// That node, with a full recovery where one is needed.
+    Fully(&'a Node),
+    /// That node, with a fast recovery where one is needed.
+    Fast(&'a Node),
+}
+
+impl Node {
+    /// A node with its configuration in a folder of its own.
+    pub fn new(parent: &Path, name: &str, follows: Follows<'_>) -> Result<Self> {
+        let folder = parent.join(name);
+        std::fs::create_dir_all(&folder)?;
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let node = Self { name: name.to_owned(), folder, server: None, ports };
+        node.configure(follows)?;
+        Ok(node)
+    }
+
+    /// Writes the configuration anew, for the next start.
+    pub fn configure(&self, follows: Follows<'_>) -> Result<()> {
+        let (role, upstream) = match follows {
+            Follows::Nobody => ("primary", None),
+            Follows::Fully(node) => ("replica", Some((node, "full"))),
+            Follows::Fast(node) => ("replica", Some((node, "fast"))),
+        };
+        let upstream = upstream.map_or(String::new(), |(node, recovery)| {
+            format!("[upstream]\naddresses = [\"{}\"]\nrecovery = \"{recovery}\"\n", node.peer())
+        });
+        let [zeo, zeo_ro, peer] = self.ports;
+        let text = format!(
+            "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n\
+             [node]\nname = \"{}\"\nrole = \"{role}\"\n\
+             [listen]\nzeo = \"127.0.0.1:{zeo}\"\nzeo_ro = \"127.0.0.1:{zeo_ro}\"\npeer = \"127.0.0.1:{peer}\"\n\
+             {upstream}\
+             [zeo]\nencoding = \"msgpack\"\n\
+             [[storage]]\npath = \"{}\"\nblobs = \"{}\"\n",
+            self.name,
+            self.data().display(),
+            self.folder.join("blobs").display(),
+        );
+        Ok(std::fs::write(self.configuration(), text)?)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.join("node.toml")
+    }
+
+    /// Its Data.fs.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("Data.fs")
+    }
+
+    /// Where its read-write clients connect.
+    pub fn zeo(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[0]))
+    }
+
+    /// Where its read-only clients connect.
+    pub fn zeo_ro(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[1]))
+    }
+
+    /// Where other nodes connect.
+    pub fn peer(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[2]))
+    }
+
+    /// Starts it, and waits until it listens.
+    pub fn start(&mut self) -> Result<()> {
+        let mut command = Command::new(place::standby_binary()?);
+        command.arg("run").arg(self.configuration());
+        let (stdout, stderr) = (self.folder.join("stdout.log"), self.folder.join("stderr.log"));
+        let log = File::options().create(true).append(true).open(&stderr)?;
+        command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(log);
+        let mut server = Server::spawn(command, stdout, stderr)
+            .with_context(|| format!("node {} did not start", self.name))?;
+        poll::until("the node to be ready", poll::PATIENCE, || server.ready())?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// The process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn server(&mut self) -> Result<&mut Server> {
+        self.server.as_mut().with_context(|| format!("node {} does not run", self.name))
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server()?.kill()?;
+        self.server = None;
+        Ok(())
+    }
+
+    /// SIGTERM, and looks at how it ends.
+    pub fn stop(&mut self) -> Result<()> {
+        self.server()?.stop()?;
+        self.server = None;
+        Ok(())
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.folder.join("stderr.log"))?)
+    }
+
+    /// The last transaction that it serves, as one of its read-only clients is told; `None` while it serves none.
+    pub async fn last_transaction(&self) -> Option<zeo_proto::Tid> {
+        let ask = async {
+            let mut connection = crate::driver::Connection::open_read_only(self.zeo_ro()).await.ok()?;
+            connection.call("lastTransaction", &[]).await.ok()?.as_tid()
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(5), ask).await.ok().flatten()
+    }
+}

@@ -43,6 +43,8 @@ pub struct Exporter {
     storage: Arc<Inner>,
     generation: Arc<Generation>,
     what: Export,
+    /// The other copy may have objects that were deleted since.
+    resumed: bool,
     /// See [`Exporter::anchor`].
     anchor: Place,
     /// The last transaction that was passed.
@@ -62,7 +64,8 @@ impl Storage {
             Export::Current => generation.last_place(),
         };
         let (transactions, window, end) = open(&generation, after)?;
-        Ok(Exporter { storage, generation, what, anchor, passed: after, transactions, window, end })
+        let (resumed, passed) = (after > Tid::ZERO, after);
+        Ok(Exporter { storage, generation, what, resumed, anchor, passed, transactions, window, end })
     }
 }
 
@@ -156,7 +159,8 @@ impl Exporter {
         resolved: bool,
     ) -> Result<bool, ReadError> {
         if back == 0 {
-            if !resolved {
+            // A copy that begins empty does without the objects that are gone.
+            if !resolved || self.resumed {
                 writer.nothing(oid);
             }
             return Ok(false);
@@ -166,6 +170,8 @@ impl Exporter {
             let mut data = Vec::new();
             if log.data_at(oid, back, ReadMode::MayBlock, &mut data)? {
                 writer.data(oid, data.len() as u64).extend_from_slice(&data);
+            } else if self.resumed {
+                writer.nothing(oid);
             }
         } else {
             writer.pointer(oid, log.record_head(oid, back, ReadMode::MayBlock)?.tid);

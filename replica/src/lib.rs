@@ -15,6 +15,7 @@
 //! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
 //! | `epochs`, `lineage`, `stream` | who wrote which part of a history; giving it to another copy |
+//! | `rewind`, `oids` | taking lost transactions back; the oids that they used |
 //! | `verify` | checking all of it |
 
 mod anchor;
@@ -32,6 +33,7 @@ mod inner;
 mod lineage;
 mod lock;
 mod log;
+mod oids;
 mod open;
 mod options;
 mod pack;
@@ -40,6 +42,7 @@ mod positions;
 mod recent;
 mod references;
 mod revisions;
+mod rewind;
 mod scan;
 mod space;
 mod storage;
@@ -64,6 +67,7 @@ pub use lineage::{Lineage, LineageError};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
 pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
 pub use references::{ReferenceError, ReferenceScanner};
+pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage};
 pub use space::Reservation;
 pub use storage::Storage;
 pub use stream::{AnchorError, Export, Exported, Exporter, ImportError, NotPortable, Place};

@@ -16,9 +16,11 @@
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
 //! | `epochs`, `lineage`, `stream` | who wrote which part of a history; giving it to another copy |
 //! | `rewind`, `oids` | taking lost transactions back; the oids that they used |
+//! | `aside` | moving a whole copy out of the way |
 //! | `verify` | checking all of it |
 
 mod anchor;
+mod aside;
 mod batch;
 mod blobs;
 mod checksum;
@@ -55,6 +57,7 @@ mod undo;
 mod verify;
 mod window;
 
+pub use aside::set_aside;
 pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
 pub use checksum::Checksum;
 pub use committer::{Committer, Publish};

@@ -34,6 +34,7 @@ pub(crate) fn open(
 ) -> Result<(Inner, OpenReport), OpenError> {
     let lock = take_lock(path, options)?;
     if lock.is_some() && !options.read_only {
+        crate::aside::finish(path, progress).map_err(failed("completing to set aside", path))?;
         leftovers::settle(path, progress).map_err(failed("clearing up after a pack of", path))?;
         crate::rewind::finish(path, options, progress).map_err(failed("completing a rewind of", path))?;
     }

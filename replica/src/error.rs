@@ -95,12 +95,27 @@ pub enum ReadError {
     /// The storage was closed.
     #[error("the storage is closed")]
     Closed,
+    /// What was being read was taken back meanwhile, or is not there any more: begin anew.
+    #[error("what was being read was rewound or packed meanwhile")]
+    Gone,
     /// Reading the log failed.
     #[error("reading the log failed: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// A log could not be opened to be verified.
     #[error(transparent)]
     Open(#[from] Box<OpenError>),
+}
+
+/// What was read lies behind the place where a rewind cut the log off.
+#[derive(Debug, thiserror::Error)]
+#[error("what was being read was rewound meanwhile")]
+pub(crate) struct CutOff;
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        let gone = error.get_ref().is_some_and(|inner| inner.is::<CutOff>());
+        if gone { Self::Gone } else { Self::Io(error) }
+    }
 }
 
 impl ReadError {

@@ -9,13 +9,14 @@
 //! Every commit to it moves the mark along with the tables, so that after a crash it is behind the log, but
 //! whole. redb checks its own pages.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use redb::{
     Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, TableError,
+    ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::anchor::Anchor;
@@ -184,6 +185,15 @@ impl Index {
         }
     }
 
+    /// Goes back to an earlier mark, durably: `objects` are where they were then, 0 for those that were not there yet.
+    pub(crate) fn rewind(&self, objects: &BTreeMap<u64, u64>, mark: &Mark) -> Result<(), IndexError> {
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => rewind_to(database, objects, mark),
+            State::Broken(error) => Err(error.clone()),
+            State::Closed => Ok(()),
+        }
+    }
+
     /// Takes leave of the file. What was not made durable may be lost.
     pub(crate) fn close(&self) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Closed;
@@ -256,19 +266,44 @@ fn apply_to(
         for entry in transactions {
             table.insert(entry.tid.get(), (entry.position, entry.checksum.number()))?;
         }
-        let mut table = write.open_table(MARK)?;
-        for (name, number) in [
-            ("format", FORMAT),
-            ("end", mark.end.into()),
-            ("last tid", mark.last_tid.get().into()),
-            ("last position", mark.last_position.into()),
-            ("checksum", mark.checksum.number()),
-            ("max oid", mark.max_oid.get().into()),
-        ] {
-            table.insert(name, number)?;
-        }
+        write_mark(&write, mark)?;
     }
     write.commit()?;
+    Ok(())
+}
+
+fn rewind_to(database: &Database, objects: &BTreeMap<u64, u64>, mark: &Mark) -> Result<(), IndexError> {
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    {
+        let mut table = write.open_table(OBJECTS)?;
+        for (oid, position) in objects {
+            if *position == 0 {
+                table.remove(oid)?;
+            } else {
+                table.insert(oid, position)?;
+            }
+        }
+        let mut table = write.open_table(TRANSACTIONS)?;
+        table.retain_in(mark.last_tid.get() + 1.., |_, _| false)?;
+        write_mark(&write, mark)?;
+    }
+    write.commit()?;
+    Ok(())
+}
+
+fn write_mark(write: &WriteTransaction, mark: &Mark) -> Result<(), IndexError> {
+    let mut table = write.open_table(MARK)?;
+    for (name, number) in [
+        ("format", FORMAT),
+        ("end", mark.end.into()),
+        ("last tid", mark.last_tid.get().into()),
+        ("last position", mark.last_position.into()),
+        ("checksum", mark.checksum.number()),
+        ("max oid", mark.max_oid.get().into()),
+    ] {
+        table.insert(name, number)?;
+    }
     Ok(())
 }
 

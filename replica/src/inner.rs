@@ -28,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) pins: Arc<Pins>,
     /// Held by the pack that is under way.
     pub(crate) packing: Mutex<()>,
+    rewinds: AtomicU64,
     current: ArcSwap<Generation>,
     lock: Mutex<Option<LogLock>>,
     closed: AtomicBool,
@@ -114,6 +115,7 @@ impl Inner {
             committer: Mutex::new(None),
             pins: Arc::default(),
             packing: Mutex::new(()),
+            rewinds: AtomicU64::new(0),
             current: ArcSwap::from_pointee(generation),
             lock: Mutex::new(lock),
             closed: AtomicBool::new(false),
@@ -139,6 +141,18 @@ impl Inner {
         self.current.swap(Arc::new(generation))
     }
 
+    /// The same where transactions are taken back.
+    pub(crate) fn take_back(&self, generation: Generation) {
+        assert!(generation.last_tid() < self.now().last_tid(), "something is taken back");
+        self.current.store(Arc::new(generation));
+        self.rewinds.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often transactions were taken back. Who sees this grow has been reading a history that is no more.
+    pub(crate) fn rewinds(&self) -> u64 {
+        self.rewinds.load(Ordering::SeqCst)
+    }
+
     /// Does something while the committer stands still.
     pub(crate) fn while_nobody_commits<T>(&self, work: impl FnOnce() -> T) -> T {
         match self.running_committer() {
@@ -152,6 +166,11 @@ impl Inner {
         if let Some(committer) = self.running_committer() {
             committer.give_way();
         }
+    }
+
+    /// Whether there is a committer, which holds on to a generation.
+    pub(crate) fn has_committer(&self) -> bool {
+        self.running_committer().is_some()
     }
 
     fn running_committer(&self) -> Option<Committer> {

@@ -15,9 +15,12 @@
 //! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
 //! | `epochs`, `lineage`, `stream` | who wrote which part of a history; giving it to another copy |
+//! | `rewind`, `oids` | taking lost transactions back; the oids that they used |
+//! | `aside` | moving a whole copy out of the way |
 //! | `verify` | checking all of it |
 
 mod anchor;
+mod aside;
 mod batch;
 mod blobs;
 mod checksum;
@@ -32,6 +35,7 @@ mod inner;
 mod lineage;
 mod lock;
 mod log;
+mod oids;
 mod open;
 mod options;
 mod pack;
@@ -40,6 +44,7 @@ mod positions;
 mod recent;
 mod references;
 mod revisions;
+mod rewind;
 mod scan;
 mod space;
 mod storage;
@@ -52,6 +57,7 @@ mod undo;
 mod verify;
 mod window;
 
+pub use aside::set_aside;
 pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
 pub use checksum::Checksum;
 pub use committer::{Committer, Publish};
@@ -64,6 +70,7 @@ pub use lineage::{Lineage, LineageError};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
 pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
 pub use references::{ReferenceError, ReferenceScanner};
+pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage};
 pub use space::Reservation;
 pub use storage::Storage;
 pub use stream::{AnchorError, Export, Exported, Exporter, ImportError, NotPortable, Place};

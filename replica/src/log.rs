@@ -1,10 +1,11 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::error::CutOff;
 use crate::format::{BACK_POINTER, RECORD_HEADER, RecordHead, TRANSACTION_HEADER, TransactionHead, number};
 use crate::{Oid, ReadError, ReadMode, Tid, TransactionHeader};
 
@@ -17,11 +18,26 @@ pub(crate) struct LogFile {
     file: File,
     /// The filesystem cannot say whether a read would wait.
     always_waits: AtomicBool,
+    /// What lies behind this is not what it was.
+    cut_off_at: AtomicU64,
 }
 
 impl LogFile {
     pub(crate) fn new(file: File) -> Self {
-        Self { file, always_waits: AtomicBool::new(false) }
+        Self { file, always_waits: AtomicBool::new(false), cut_off_at: AtomicU64::new(u64::MAX) }
+    }
+
+    /// The file is about to be cut off here, and to be written anew from here on, by others: what is read from now on
+    /// behind that is refused.
+    pub(crate) fn cut_off_at(&self, position: u64) {
+        self.cut_off_at.store(position, Ordering::SeqCst);
+    }
+
+    /// How many of the bytes that were read at a position are what was there. Asked after each read: had they changed
+    /// before that, the log was cut off before that.
+    fn kept(&self, position: u64, read: usize) -> usize {
+        let left = self.cut_off_at.load(Ordering::SeqCst).saturating_sub(position);
+        left.min(read as u64) as usize
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -47,7 +63,7 @@ impl LogFile {
             }
             ReadMode::MayBlock => {
                 let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
-                retry(|| rustix::io::preadv(&self.file, &mut parts, position))?
+                self.kept(position, retry(|| rustix::io::preadv(&self.file, &mut parts, position))?)
             }
         };
         buffer.truncate(read.saturating_sub(RECORD_HEADER));
@@ -217,13 +233,16 @@ impl LogFile {
                 Err(error) => return Err(error),
             }
         }
+        if self.kept(position, done) < done {
+            return Err(io::Error::other(CutOff));
+        }
         Ok(done)
     }
 
     fn read_cached(&self, parts: &mut [IoSliceMut<'_>], position: u64) -> Result<usize, ReadError> {
         if !self.always_waits.load(Ordering::Relaxed) {
             match rustix::io::preadv2(&self.file, parts, position, ReadWriteFlags::NOWAIT) {
-                Ok(read) => return Ok(read),
+                Ok(read) => return Ok(self.kept(position, read)),
                 Err(Errno::AGAIN | Errno::INTR) => return Err(ReadError::WouldBlock),
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                     self.always_waits.store(true, Ordering::Relaxed);
@@ -231,7 +250,7 @@ impl LogFile {
                 Err(error) => return Err(ReadError::Io(error.into())),
             }
         }
-        Ok(retry(|| rustix::io::preadv(&self.file, parts, position))?)
+        Ok(self.kept(position, retry(|| rustix::io::preadv(&self.file, parts, position))?))
     }
 }
 

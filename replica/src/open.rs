@@ -34,7 +34,9 @@ pub(crate) fn open(
 ) -> Result<(Inner, OpenReport), OpenError> {
     let lock = take_lock(path, options)?;
     if lock.is_some() && !options.read_only {
+        crate::aside::finish(path, progress).map_err(failed("completing to set aside", path))?;
         leftovers::settle(path, progress).map_err(failed("clearing up after a pack of", path))?;
+        crate::rewind::finish(path, options, progress).map_err(failed("completing a rewind of", path))?;
     }
     let (file, created) = open_log(path, options)?;
     let size = file.metadata().map_err(failed("looking at", path))?.len();
@@ -65,6 +67,8 @@ pub(crate) fn open(
 
     let mut catch_up = CatchUp { path, log: &log, index: &index, progress, size, anchor: anchor.as_ref() };
     let (mark, bad) = catch_up.run(covered)?;
+    let kept = crate::oids::kept(path).map_err(failed("looking for the greatest oid of", path))?;
+    let mark = Mark { max_oid: mark.max_oid.max(kept), ..mark };
     let cut = match bad {
         None => None,
         Some(bad) => Some(settle_end(path, options, &log, mark, size, &bad, progress)?),

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{Checksum, PackStage, Tid};
+use crate::{Checksum, PackStage, RewindStage, Tid};
 
 /// How a storage is opened.
 #[derive(Clone, Debug)]
@@ -41,6 +41,11 @@ pub trait Progress: Send + Sync {
     /// [`PackStage::Stopped`] on it is called with commits stopped, until [`PackStage::Switched`].
     fn packing(&self, stage: PackStage, done_bytes: u64, total_bytes: u64) {
         let _ = (stage, done_bytes, total_bytes);
+    }
+
+    /// A rewind has come to this stage.
+    fn rewinding(&self, stage: RewindStage) {
+        let _ = stage;
     }
 
     /// Something that an operator should know: an index that was rebuilt, a torn end that was cut off.

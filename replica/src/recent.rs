@@ -102,6 +102,16 @@ impl Recent {
         }
     }
 
+    /// These have changed in the index file, which has everything now.
+    pub(crate) fn forget(&self, oids: impl Iterator<Item = Oid>) {
+        for oid in oids {
+            let mut shard = self.shard(oid);
+            shard.version += 1;
+            let position = shard.positions.remove(&oid.get());
+            assert!(position.is_none_or(|position| position & DIRTY == 0), "the index file has everything");
+        }
+    }
+
     /// Hands over all positions. What is committed meanwhile may be among them or not.
     pub(crate) fn each(&self, mut take: impl FnMut(Oid, u64)) {
         for shard in &self.shards {

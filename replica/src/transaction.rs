@@ -171,6 +171,17 @@ impl Transaction {
         }
     }
 
+    /// Stores a back pointer in any case, since another copy has one there. If a pack drops what it leads to before this
+    /// is committed, this fails.
+    pub(crate) fn point_exactly(&mut self, oid: Oid, data_tid: Tid) -> Result<(), TransactionError> {
+        let pin = self.storage.pins.pin(oid, data_tid);
+        let found = self.storage.now_held().find_record(oid, data_tid).map_err(Box::new)?;
+        let position = found.map_or(0, |(position, _)| position);
+        self.put(oid, Body::Pointer { data_tid, position });
+        self.pins.insert(oid.get(), pin);
+        Ok(())
+    }
+
     /// Stores a back pointer to a record at a position of this log, or what it leads to where a pack may drop that.
     pub(crate) fn point(&mut self, pin: Pin, position: u64, of: &Generation) -> Result<(), TransactionError> {
         let (oid, data_tid) = (pin.oid, pin.tid);

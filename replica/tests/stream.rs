@@ -188,3 +188,48 @@ fn places_are_found_up_to_any_transaction() {
     site.storage.pack(tids[1], PackOptions::default(), &NoProgress).expect("packed");
     assert_eq!((found(tids[0]), found(tids[1])), (None, Some(tids[1])));
 }
+
+#[test]
+fn an_object_that_was_deleted_between_two_parts_of_a_copy_is_deleted_there_too() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    from.store(&[(1, b"stays"), (2, b"goes")]);
+    let created = from.store(&[(3, b"short-lived")]);
+    follow(&from.storage, &to, Export::Current);
+    let mut deletes = from.begin();
+    deletes.delete(Oid::new(2)).expect("collected");
+    from.commit(deletes);
+    from.undo(created);
+    from.store(&[(1, b"stays, changed")]);
+    let mut exporter = from.storage.export(to.storage.last_tid(), Export::Current).expect("readable");
+    let mut portable = Vec::new();
+    while exporter.next(&mut portable).expect("readable").is_some() {
+        to.commit(to.storage.import(&portable).expect("right"));
+        portable.clear();
+    }
+    for oid in 1..=3 {
+        assert_eq!(to.load(oid), from.load(oid), "object {oid}");
+    }
+}
+
+#[test]
+fn a_back_pointer_stays_one_while_the_copy_is_being_packed() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    from.store(&[(0, &record(&[1], "root")), (1, &record(&[], "one"))]);
+    let changed = from.store(&[(1, &record(&[], "two"))]);
+    follow(&from.storage, &to, Export::All);
+    from.undo(changed);
+    let done = std::sync::Mutex::new(false);
+    let progress = common::packing::At(|stage| {
+        if stage == replica::PackStage::Copying && !std::mem::replace(&mut *done.lock().expect("once"), true)
+        {
+            follow(&from.storage, &to, Export::All);
+        }
+    });
+    // Up to where the revision is current that is pointed to, so that it stays.
+    let until = Tid::new(changed.get() - 1);
+    to.storage.pack(until, PackOptions::default(), &progress).expect("packed");
+    assert!(*done.lock().expect("once"), "the pack came to that stage");
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+}

@@ -169,6 +169,33 @@ fn a_file_that_we_wrote_is_read_alike_and_written_on_by_zodb_and_by_us() {
 }
 
 #[test]
+fn what_a_rewind_leaves_and_what_it_saves_are_read_alike() {
+    let (_directory, path) = place();
+    let site = Site::open(&path);
+    write_all_kinds(&site);
+    let old = site.store(&[(1, b"before the fork")]);
+    let fork = site.store(&[(1, b"the last before the fork"), (2, b"two"), (6, b"six")]);
+    write_all_kinds(&site);
+    let mut transaction = site.begin();
+    transaction.store_as(Oid::new(1), old).expect("collected");
+    transaction.delete(Oid::new(6)).expect("collected");
+    site.commit(transaction);
+    site.undo(site.storage.last_tid());
+
+    let report = site.storage.rewind(fork, &site.storage.lost_folder(), &NoProgress).expect("rewound");
+    assert_read_alike(&site.storage);
+    let saved = report.saved_to.expect("something is lost");
+    let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+    let (lost, _) = Storage::open(&saved, &options, &NoProgress).expect("it opens");
+    assert_read_alike(&lost);
+    drop(lost);
+    write_all_kinds(&site);
+    assert_read_alike(&site.storage);
+    site.close();
+    verify_clean(&path);
+}
+
+#[test]
 fn a_file_that_zodb_packed_gets_a_new_index() {
     let (_directory, path) = place();
     let site = Site::open(&path);

@@ -146,6 +146,24 @@ impl BlobStore {
         Ok(placed)
     }
 
+    /// Gives the blob of this revision in another store a second name here (or, where the file system has no such
+    /// thing, a copy), durably. Nothing, where it has one.
+    pub(crate) fn adopt(&self, from: &Self, oid: Oid, tid: Tid) -> io::Result<()> {
+        let (source, path) = (from.path(oid, tid), self.path(oid, tid));
+        let directory = self.directory(oid);
+        let made = create_directories(&self.root, &directory)?;
+        if !path.exists() && fs::hard_link(&source, &path).is_err() {
+            let part = self.staging.join(format!("{:016x}.{:016x}.copy", oid.get(), tid.get()));
+            fs::copy(&source, &part)?;
+            fs::File::open(&part)?.sync_all()?;
+            fs::rename(&part, &path)?;
+        }
+        for directory in made.iter().chain([&directory]) {
+            fs::File::open(directory)?.sync_all()?;
+        }
+        Ok(())
+    }
+
     /// Removes a revision's blob and the directories that it leaves empty. `false`: there was none.
     pub(crate) fn remove(&self, oid: Oid, tid: Tid) -> io::Result<bool> {
         match fs::remove_file(self.path(oid, tid)) {

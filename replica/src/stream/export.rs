@@ -42,7 +42,11 @@ pub struct Exported {
 pub struct Exporter {
     storage: Arc<Inner>,
     generation: Arc<Generation>,
+    /// How many rewinds there had been when that was looked for.
+    rewinds: u64,
     what: Export,
+    /// The other copy may have objects that were deleted since.
+    resumed: bool,
     /// See [`Exporter::anchor`].
     anchor: Place,
     /// The last transaction that was passed.
@@ -56,13 +60,26 @@ impl Storage {
     /// Exports the published transactions after `after`. May wait for the disk, as what it returns may.
     pub fn export(&self, after: Tid, what: Export) -> Result<Exporter, ReadError> {
         let storage = Arc::clone(self.inner());
+        let rewinds = storage.rewinds();
         let generation = storage.now_held();
         let anchor = match what {
             Export::All => generation.first_place(),
             Export::Current => generation.last_place(),
         };
         let (transactions, window, end) = open(&generation, after)?;
-        Ok(Exporter { storage, generation, what, anchor, passed: after, transactions, window, end })
+        let (resumed, passed) = (after > Tid::ZERO, after);
+        Ok(Exporter {
+            storage,
+            generation,
+            rewinds,
+            what,
+            resumed,
+            anchor,
+            passed,
+            transactions,
+            window,
+            end,
+        })
     }
 }
 
@@ -84,7 +101,43 @@ impl Exporter {
     }
 
     /// Appends the next transaction to `out` in its portable form. `None`: there are no more yet.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] when what it has passed was rewound: what follows is another history.
     pub fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Exported>, ReadError> {
+        let begin = out.len();
+        loop {
+            self.keep_up()?;
+            let passed = self.passed;
+            let next = self.read(out);
+            if self.storage.rewinds() == self.rewinds {
+                return next;
+            }
+            // Rewound meanwhile: this may be lost.
+            out.truncate(begin);
+            self.passed = passed;
+        }
+    }
+
+    /// Goes on in the log as it is after a rewind.
+    fn keep_up(&mut self) -> Result<(), ReadError> {
+        let rewinds = self.storage.rewinds();
+        if rewinds == self.rewinds {
+            return Ok(());
+        }
+        let now = self.storage.now_held();
+        let first = now.first_place();
+        let is_known =
+            |tid| Ok::<_, ReadError>(tid <= first.tid || now.positions.transaction(tid)?.is_some());
+        if first.tid > self.anchor.tid || !is_known(self.passed)? || !is_known(self.anchor.tid)? {
+            return Err(ReadError::Gone);
+        }
+        (self.generation, self.rewinds) = (now, rewinds);
+        (self.transactions, self.window, self.end) = open(&self.generation, self.passed)?;
+        Ok(())
+    }
+
+    fn read(&mut self, out: &mut Vec<u8>) -> Result<Option<Exported>, ReadError> {
         loop {
             let Some(header) = self.transactions.next().transpose()? else {
                 if !self.go_on()? {
@@ -156,7 +209,8 @@ impl Exporter {
         resolved: bool,
     ) -> Result<bool, ReadError> {
         if back == 0 {
-            if !resolved {
+            // A copy that begins empty does without the objects that are gone.
+            if !resolved || self.resumed {
                 writer.nothing(oid);
             }
             return Ok(false);
@@ -166,6 +220,8 @@ impl Exporter {
             let mut data = Vec::new();
             if log.data_at(oid, back, ReadMode::MayBlock, &mut data)? {
                 writer.data(oid, data.len() as u64).extend_from_slice(&data);
+            } else if self.resumed {
+                writer.nothing(oid);
             }
         } else {
             writer.pointer(oid, log.record_head(oid, back, ReadMode::MayBlock)?.tid);

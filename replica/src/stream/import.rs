@@ -29,7 +29,7 @@ impl Storage {
             match record {
                 PortableRecord::Nothing => transaction.delete(oid)?,
                 PortableRecord::Data(data) => transaction.store(oid, data)?,
-                PortableRecord::Pointer(data_tid) => transaction.store_as(oid, data_tid)?,
+                PortableRecord::Pointer(data_tid) => transaction.point_exactly(oid, data_tid)?,
             }
         }
         Ok(transaction)

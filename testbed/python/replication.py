@@ -163,4 +163,17 @@ def current(first, *others):
     say('equal')
 
 
-main({'site': site, 'writer': writer, 'reader': reader, 'compare': compare, 'current': current})
+def count(path):
+    say(f'{sum(1 for _ in records(path))} transactions')
+
+
+def pack(primary):
+    db = database(primary)
+    db.pack()
+    db.close()
+
+
+main({
+    'site': site, 'count': count, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
+    'current': current,
+})

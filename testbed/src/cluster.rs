@@ -1,16 +1,17 @@
 //! Nodes on one machine: `standby run` with configurations of our own.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Context, Result};
 
-use crate::server::{Server, free_port};
+use crate::server::Server;
 use crate::{place, poll};
 
-/// A node, running or not. It keeps its ports.
+/// A node, running or not. It has a loopback address of its own, so that its ports are nobody else's.
 #[derive(Debug)]
 pub struct Node {
     /// Its name.
@@ -18,7 +19,15 @@ pub struct Node {
     folder: PathBuf,
     /// Its process, while it runs.
     pub server: Option<Server>,
-    ports: [u16; 3],
+    address: Ipv4Addr,
+}
+
+/// A loopback address that no other node of this or another process has.
+fn own_address() -> Ipv4Addr {
+    static NODES: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id();
+    let byte = |number: u32| (number % 250) as u8 + 1;
+    Ipv4Addr::new(127, byte(process), byte(process / 250), NODES.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What a node follows.
@@ -37,8 +46,7 @@ impl Node {
     pub fn new(parent: &Path, name: &str, follows: Follows<'_>) -> Result<Self> {
         let folder = parent.join(name);
         std::fs::create_dir_all(&folder)?;
-        let ports = [free_port()?, free_port()?, free_port()?];
-        let node = Self { name: name.to_owned(), folder, server: None, ports };
+        let node = Self { name: name.to_owned(), folder, server: None, address: own_address() };
         node.configure(follows)?;
         Ok(node)
     }
@@ -53,11 +61,11 @@ impl Node {
         let upstream = upstream.map_or(String::new(), |(node, recovery)| {
             format!("[upstream]\naddresses = [\"{}\"]\nrecovery = \"{recovery}\"\n", node.peer())
         });
-        let [zeo, zeo_ro, peer] = self.ports;
+        let (zeo, zeo_ro, peer) = (self.zeo(), self.zeo_ro(), self.peer());
         let text = format!(
             "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n\
              [node]\nname = \"{}\"\nrole = \"{role}\"\n\
-             [listen]\nzeo = \"127.0.0.1:{zeo}\"\nzeo_ro = \"127.0.0.1:{zeo_ro}\"\npeer = \"127.0.0.1:{peer}\"\n\
+             [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              {upstream}\
              [zeo]\nencoding = \"msgpack\"\n\
              [[storage]]\npath = \"{}\"\nblobs = \"{}\"\n",
@@ -79,17 +87,17 @@ impl Node {
 
     /// Where its read-write clients connect.
     pub fn zeo(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports[0]))
+        SocketAddr::from((self.address, 8100))
     }
 
     /// Where its read-only clients connect.
     pub fn zeo_ro(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports[1]))
+        SocketAddr::from((self.address, 8101))
     }
 
     /// Where other nodes connect.
     pub fn peer(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports[2]))
+        SocketAddr::from((self.address, 8200))
     }
 
     /// Starts it, and waits until it listens.

@@ -198,6 +198,112 @@ fn nodes_that_are_killed_again_and_again_lose_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Commits so many transactions of five objects. Returns the last.
+fn commit(node: &Node, series: u64, count: u64) -> Result<Tid> {
+    runtime()?.block_on(async {
+        let connection = Connection::open(node.zeo()).await?;
+        let oids = (0..5).map(|place| Oid::new((1 << 34) + series * 10 + place)).collect();
+        let mut committer = Committer::new(connection, series, oids, 300, Tid::ZERO);
+        let mut last = Tid::ZERO;
+        for _ in 0..count {
+            last = committer.commit().await?.tid;
+        }
+        Ok(last)
+    })
+}
+
+/// The files in a folder whose names end so.
+fn files_in(folder: &Path, ending: &str) -> Result<Vec<std::path::PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn an_old_primary_saves_what_was_lost_and_follows_the_new_one() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut a = Node::new(folder.path(), "a", Follows::Nobody)?;
+    let mut b = Node::new(folder.path(), "b", Follows::Fully(&a))?;
+    let mut c = Node::new(folder.path(), "c", Follows::Fully(&a))?;
+    for node in [&mut a, &mut b, &mut c] {
+        node.start()?;
+    }
+    commit(&a, 1, 50)?;
+    let mut nodes = [a, b, c];
+    wait_for_all(&nodes)?;
+    nodes[1].kill()?;
+    // What only the old primary has, and a replica of it.
+    let lost = commit(&nodes[0], 2, 100)?;
+    poll::until("the other replica to have what will be lost", poll::PATIENCE, || {
+        Ok((runtime()?.block_on(nodes[2].last_transaction()) == Some(lost)).then_some(()))
+    })?;
+    nodes[0].kill()?;
+    nodes[1].configure(Follows::Nobody)?;
+    nodes[1].start()?;
+    commit(&nodes[1], 3, 20)?;
+    nodes[2].stop()?;
+    let [a, b, c] = &mut nodes;
+    a.configure(Follows::Fully(b))?;
+    c.configure(Follows::Fully(b))?;
+    a.start()?;
+    c.start()?;
+    nodes.swap(0, 1);
+    wait_for_all(&nodes)?;
+    commit(&nodes[0], 4, 20)?;
+    wait_for_all(&nodes)?;
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let mut arguments = vec!["compare".to_owned()];
+    arguments.extend(paths(&nodes));
+    Script::run("replication.py", arguments)?;
+    for node in &nodes[1..] {
+        let saved = files_in(&node.data().with_file_name("Data.fs.standby").join("lost"), ".fs")?;
+        ensure!(saved.len() == 1, "node {}: {saved:?}", node.name);
+        let said = Script::run("replication.py", ["count", &saved[0].display().to_string()])?;
+        ensure!(said.contains("100 transactions"), "node {}: {said}", node.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_replica_that_was_away_for_longer_than_the_log_reaches_back_begins_anew() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut a = Node::new(folder.path(), "a", Follows::Nobody)?;
+    let mut b = Node::new(folder.path(), "b", Follows::Fully(&a))?;
+    a.start()?;
+    b.start()?;
+    let client = folder.path().join("client");
+    std::fs::create_dir(&client)?;
+    let mut nodes = [a, b];
+    let site = |node: &Node| {
+        Script::run("replication.py", ["site", &node.zeo().to_string(), &client.display().to_string()])
+    };
+    site(&nodes[0])?;
+    wait_for_all(&nodes)?;
+    nodes[1].stop()?;
+    site(&nodes[0])?;
+    Script::run("replication.py", ["pack", &nodes[0].zeo().to_string()])?;
+    nodes[1].start()?;
+    wait_for_all(&nodes)?;
+    assert_eq!(verified(&nodes[1])?.1, verified(&nodes[0])?.1);
+    let home = nodes[1].data().parent().context("a folder")?.to_owned();
+    let aside: Vec<_> = std::fs::read_dir(&home)?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    ensure!(aside.iter().any(|name| name.to_string_lossy().contains("aside")), "{aside:?}");
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let mut arguments = vec!["current".to_owned()];
+    arguments.extend(paths(&nodes));
+    Script::run("replication.py", arguments)?;
+    Ok(())
+}
+
 #[test]
 fn a_node_that_cannot_commit_withholds_the_greeting_and_answers_for_its_health() -> Result<()> {
     use std::io::{Read, Write};

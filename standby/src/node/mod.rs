@@ -1,6 +1,7 @@
 //! `standby run`: a node of a cluster, from start to stop.
 
 mod listeners;
+mod mend;
 mod peers;
 mod readiness;
 
@@ -32,10 +33,20 @@ pub fn run(config: NodeConfig, on_user_signal: fn()) -> Result<()> {
 }
 
 async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
-    let NodeConfig { node, zeo, limits, storages, .. } = &config;
+    while let Some(repairs) = run_once(&config, &mut signals).await? {
+        let specs = config.storages.clone();
+        let mending = tokio::task::spawn_blocking(move || mend::mend(&specs, &repairs));
+        mending.await.map_err(|panic| anyhow!(panic))??;
+    }
+    Ok(())
+}
+
+/// Runs until the node is to stop, or copies must be mended before it can go on.
+async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<mend::Repairs>> {
+    let NodeConfig { node, zeo, limits, storages, .. } = config;
     // Bound first: a port that is taken is found before a large file is indexed.
-    let listeners = Listeners::bind(&config).await?;
-    let identity = peers::identity(&config)?;
+    let listeners = Listeners::bind(config).await?;
+    let identity = peers::identity(config)?;
     let peer = match (&config.listen.peer, &identity) {
         (Some(address), Some(identity)) => Some(peers::bind(address, identity).await?),
         _ => None,
@@ -51,7 +62,7 @@ async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
     let services = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
     let services = tokio::select! {
         services = services => services.map_err(|panic| anyhow!(panic))??,
-        _ = signals.stop() => return Ok(()), // nothing is lost: an index in the making is made again
+        _ = signals.stop() => return Ok(None), // nothing is lost: an index in the making is made again
     };
     let served = Arc::new(Served::new(services, zeo.encoding, limits.clients));
 
@@ -89,13 +100,19 @@ async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
         background.spawn(peers::serve(peer, copies.clone(), stopped.clone()));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;
-    let signal = signals.stop().await;
-    info!(signal, "stopping");
+    let repairs = tokio::select! {
+        signal = signals.stop() => {
+            info!(signal, "stopping");
+            None
+        }
+        repairs = mend::asked_for(&copies) => Some(repairs),
+    };
     stop.send_replace(true);
     background.shutdown().await;
     if tokio::time::timeout(STOP_LIMIT, serving.join_all()).await.is_err() {
         warn!("some connections did not end in time");
     }
     let closing = tokio::task::spawn_blocking(move || opening::close_all(&served));
-    closing.await.map_err(|panic| anyhow!(panic))?.context("closing the storages")
+    closing.await.map_err(|panic| anyhow!(panic))?.context("closing the storages")?;
+    Ok(repairs)
 }

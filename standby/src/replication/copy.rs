@@ -1,5 +1,6 @@
 //! A node's copy of a storage: what its streams share.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use replica::{Epoch, Epochs, Lineage, LineageError, Transaction};
@@ -20,6 +21,27 @@ struct Shared {
     /// Streams to others end when the epochs change, or what was published is taken back.
     epochs: watch::Sender<Epochs>,
     progress: watch::Sender<Progress>,
+    repair: watch::Sender<Option<Repair>>,
+}
+
+/// What must be done to a copy before it can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// The transactions after this one are lost: they are saved, and taken back.
+    Rewind(Tid),
+    /// It cannot be continued: it is set aside, and begun anew.
+    SetAside,
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rewind(fork) => {
+                write!(f, "everything after transaction {fork} was lost, and is taken back")
+            }
+            Self::SetAside => f.write_str("it cannot be continued, and is set aside"),
+        }
+    }
 }
 
 /// How a copy stands to its upstream.
@@ -43,6 +65,7 @@ impl Copy {
             epochs: watch::Sender::new(lineage.epochs.clone()),
             lineage: Mutex::new(lineage),
             progress: watch::Sender::new(progress),
+            repair: watch::Sender::new(None),
         })))
     }
 
@@ -80,6 +103,16 @@ impl Copy {
     /// How it stands, as that changes.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.0.progress.subscribe()
+    }
+
+    /// What must be done to it, once that is known.
+    pub fn repair(&self) -> watch::Receiver<Option<Repair>> {
+        self.0.repair.subscribe()
+    }
+
+    /// Has something done to it.
+    pub fn ask_for(&self, repair: Repair) {
+        self.0.repair.send_replace(Some(repair));
     }
 
     /// Notes how it stands.

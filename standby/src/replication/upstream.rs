@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
 
-use super::copy::Copy;
+use super::copy::{Copy, Repair};
 use super::message::{FromSource, Recovery};
 use super::ready_now::ready_now;
 use super::sink::{Action, End, Event, Sink};
@@ -195,18 +195,8 @@ impl Upstream {
                 }
             }
             Action::TakeAnchor(place) => return self.take_anchor(sink, place).await,
-            Action::Rewind(fork) => {
-                let reason = format!(
-                    "this node has transactions after {fork} that the upstream's history lost, and cannot yet take \
-                     them back by itself: stop it, set its Data.fs aside, and start it again"
-                );
-                return Ok(sink.handle(Event::Failed(reason)));
-            }
-            Action::SetAside => {
-                let reason = "this node's copy cannot be continued, and it cannot yet begin anew by itself: stop it, \
-                              set its Data.fs aside, and start it again";
-                return Ok(sink.handle(Event::Failed(reason.to_owned())));
-            }
+            Action::Rewind(fork) => return Err(self.begin_again(Repair::Rewind(fork))),
+            Action::SetAside => return Err(self.begin_again(Repair::SetAside)),
             Action::Pack(until) => self.pack(until),
             Action::Upstream { last, distance, .. } => {
                 self.copy.note(|progress| {
@@ -224,6 +214,13 @@ impl Upstream {
             Action::Close(end) => return Err(end),
         }
         Ok(Vec::new())
+    }
+
+    /// The node stops serving, mends the copy, and begins again.
+    fn begin_again(&self, repair: Repair) -> End {
+        let end = End::Failed(format!("this copy must be mended first: {repair}"));
+        self.copy.ask_for(repair);
+        end
     }
 
     /// When all that came is durable, the running checksum is the source's.

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 /// How long to stay awake for the next request.
-pub const PATIENCE: Duration = Duration::from_micros(200);
+pub const PATIENCE: Duration = Duration::from_micros(500);
 /// Requests in a row that nobody else's came between, until a client counts as alone.
 const ALONE_AFTER: u32 = 8;
 /// Of the last 32 waits, so many must have been shorter than [`PATIENCE`].

@@ -49,6 +49,8 @@ pub(crate) struct Writer {
 struct NewRecord {
     oid: Oid,
     position: u64,
+    /// Its transaction, if it has data.
+    serial: Option<Tid>,
     /// The object had no record before.
     new: bool,
 }
@@ -337,7 +339,8 @@ impl Writer {
             }
             if counted {
                 let new = previous == 0 && transaction.is_last_of(oid, at);
-                self.records.push(NewRecord { oid, position: record_position, new });
+                let serial = (data_length != 0).then_some(tid);
+                self.records.push(NewRecord { oid, position: record_position, serial, new });
             }
         }
         self.bytes.extend_from_slice(&length.to_be_bytes());
@@ -392,7 +395,7 @@ impl Writer {
     /// Lets readers see what is durable now.
     fn make_visible(&mut self, mark: Mark) {
         for record in &self.records {
-            self.generation.positions.commit(record.oid, record.position, record.new);
+            self.generation.positions.commit(record.oid, record.position, record.serial, record.new);
         }
         for entry in &self.transactions {
             self.generation.positions.commit_transaction(entry);

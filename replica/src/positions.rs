@@ -95,8 +95,9 @@ impl Positions {
     }
 
     /// Takes in a record that was committed. `new`: its object had none.
-    pub(crate) fn commit(&self, oid: Oid, position: u64, new: bool) {
-        self.recent.commit(oid, position);
+    /// `serial`: its transaction, if it has data.
+    pub(crate) fn commit(&self, oid: Oid, position: u64, serial: Option<Tid>, new: bool) {
+        self.recent.commit(oid, position, serial);
         if new {
             self.pending().objects.insert(oid.get());
             self.max_oid.fetch_max(oid.get(), Ordering::Release);

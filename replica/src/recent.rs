@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::Oid;
+use crate::{Oid, Tid};
 
 const SHARDS: usize = 64;
 /// Marks a position that the index file does not have yet.
@@ -22,11 +22,20 @@ pub(crate) struct Recent {
 struct Shard(Mutex<Entries>);
 
 struct Entries {
-    positions: HashMap<u64, u64, BuildHasherDefault<Mix>>,
+    known: HashMap<u64, Known, BuildHasherDefault<Mix>>,
     dirty: usize,
     /// Counts the commits that changed this shard.
     version: u64,
     sweeps: u64,
+}
+
+/// A position, and what goes with it.
+#[derive(Clone, Copy)]
+struct Known {
+    /// With [`DIRTY`], if it is.
+    position: u64,
+    /// The transaction of a record with data, where that is known without reading it; else zero.
+    serial: u64,
 }
 
 /// What is known of an object's position.
@@ -45,7 +54,7 @@ impl Recent {
     pub(crate) fn new(entries_max: usize) -> Self {
         let shards = (0..SHARDS)
             .map(|_| {
-                let entries = Entries { positions: HashMap::default(), dirty: 0, version: 0, sweeps: 0 };
+                let entries = Entries { known: HashMap::default(), dirty: 0, version: 0, sweeps: 0 };
                 Shard(Mutex::new(entries))
             })
             .collect();
@@ -54,8 +63,8 @@ impl Recent {
 
     pub(crate) fn find(&self, oid: Oid) -> Found {
         let shard = self.shard(oid);
-        match shard.positions.get(&oid.get()) {
-            Some(position) => Found::At(position & !DIRTY),
+        match shard.known.get(&oid.get()) {
+            Some(known) => Found::At(known.position & !DIRTY),
             None => Found::Unknown(Version(shard.version)),
         }
     }
@@ -66,21 +75,28 @@ impl Recent {
         if shard.version != seen.0 {
             return;
         }
-        if shard.positions.len() - shard.dirty >= self.entries_max {
+        if shard.known.len() - shard.dirty >= self.entries_max {
             shard.sweep();
         }
         if self.entries_max > 0 {
-            shard.positions.entry(oid.get()).or_insert(position);
+            shard.known.entry(oid.get()).or_insert(Known { position, serial: 0 });
         }
     }
 
-    /// A position that a commit made.
-    pub(crate) fn commit(&self, oid: Oid, position: u64) {
+    /// The transaction of the object's last record, where that has data and its commit is remembered.
+    pub(crate) fn serial(&self, oid: Oid) -> Option<Tid> {
+        let serial = self.shard(oid).known.get(&oid.get())?.serial;
+        (serial != 0).then_some(Tid::new(serial))
+    }
+
+    /// A position that a commit made, with the transaction if its record has data.
+    pub(crate) fn commit(&self, oid: Oid, position: u64, serial: Option<Tid>) {
         debug_assert_eq!(position & DIRTY, 0);
         let mut shard = self.shard(oid);
         shard.version += 1;
-        let before = shard.positions.insert(oid.get(), position | DIRTY);
-        if before.is_none_or(|before| before & DIRTY == 0) {
+        let serial = serial.map_or(0, Tid::get);
+        let before = shard.known.insert(oid.get(), Known { position: position | DIRTY, serial });
+        if before.is_none_or(|before| before.position & DIRTY == 0) {
             shard.dirty += 1;
         }
     }
@@ -89,13 +105,13 @@ impl Recent {
     pub(crate) fn clean(&self, written: &[(u64, u64)]) {
         for &(oid, position) in written {
             let mut shard = self.shard(Oid::new(oid));
-            let Some(entry) = shard.positions.get_mut(&oid) else {
+            let Some(entry) = shard.known.get_mut(&oid) else {
                 panic!("the position of {oid:#x} was dropped before the index file had it");
             };
-            if *entry == position | DIRTY {
-                *entry = position;
+            if entry.position == position | DIRTY {
+                entry.position = position;
                 shard.dirty -= 1;
-                if shard.positions.len() - shard.dirty > self.entries_max {
+                if shard.known.len() - shard.dirty > self.entries_max {
                     shard.sweep();
                 }
             }
@@ -107,8 +123,8 @@ impl Recent {
         for oid in oids {
             let mut shard = self.shard(oid);
             shard.version += 1;
-            let position = shard.positions.remove(&oid.get());
-            assert!(position.is_none_or(|position| position & DIRTY == 0), "the index file has everything");
+            let known = shard.known.remove(&oid.get());
+            assert!(known.is_none_or(|known| known.position & DIRTY == 0), "the index file has everything");
         }
     }
 
@@ -117,7 +133,7 @@ impl Recent {
         for shard in &self.shards {
             let entries = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
             let known: Vec<(u64, u64)> =
-                entries.positions.iter().map(|(oid, at)| (*oid, at & !DIRTY)).collect();
+                entries.known.iter().map(|(oid, known)| (*oid, known.position & !DIRTY)).collect();
             drop(entries);
             known.into_iter().for_each(|(oid, position)| take(Oid::new(oid), position));
         }
@@ -134,7 +150,7 @@ impl Entries {
     fn sweep(&mut self) {
         self.sweeps += 1;
         let turn = self.sweeps % 8;
-        self.positions.retain(|oid, position| *position & DIRTY != 0 || mix(*oid) >> 61 != turn);
+        self.known.retain(|oid, known| known.position & DIRTY != 0 || mix(*oid) >> 61 != turn);
     }
 }
 
@@ -184,7 +200,7 @@ mod tests {
     fn a_position_read_before_a_commit_does_not_replace_the_commits() {
         let recent = Recent::new(1000);
         let Found::Unknown(version) = recent.find(Oid::new(5)) else { panic!("nothing is known yet") };
-        recent.commit(Oid::new(5), 200);
+        recent.commit(Oid::new(5), 200, None);
         recent.remember(Oid::new(5), 100, version);
         assert_eq!(position(&recent, 5), Some(200));
     }
@@ -193,7 +209,7 @@ mod tests {
     fn clean_positions_make_room_and_dirty_ones_stay() {
         let recent = Recent::new(640);
         for oid in 0..5000 {
-            recent.commit(Oid::new(oid), oid + 4);
+            recent.commit(Oid::new(oid), oid + 4, None);
         }
         for oid in 5000..20_000 {
             remember(&recent, oid, oid + 4);
@@ -210,11 +226,25 @@ mod tests {
     #[test]
     fn a_position_that_changed_while_it_was_written_stays_dirty() {
         let recent = Recent::new(100);
-        recent.commit(Oid::new(1), 10);
-        recent.commit(Oid::new(1), 20);
+        recent.commit(Oid::new(1), 10, None);
+        recent.commit(Oid::new(1), 20, None);
         recent.clean(&[(1, 10)]);
         assert_eq!((position(&recent, 1), recent.shard(Oid::new(1)).dirty), (Some(20), 1));
         recent.clean(&[(1, 20)]);
         assert_eq!((position(&recent, 1), recent.shard(Oid::new(1)).dirty), (Some(20), 0));
+    }
+
+    #[test]
+    fn the_serial_is_that_of_the_last_commit_and_of_no_other_position() {
+        let recent = Recent::new(100);
+        let serial = |recent: &Recent| recent.serial(Oid::new(1)).map(Tid::get);
+        remember(&recent, 1, 10);
+        assert_eq!(serial(&recent), None);
+        recent.commit(Oid::new(1), 20, Some(Tid::new(7)));
+        assert_eq!(serial(&recent), Some(7));
+        recent.clean(&[(1, 20)]);
+        assert_eq!(serial(&recent), Some(7));
+        recent.commit(Oid::new(1), 30, None);
+        assert_eq!(serial(&recent), None);
     }
 }

@@ -68,6 +68,9 @@ impl Storage {
     pub fn current(&self, oid: Oid, mode: ReadMode) -> Result<Option<Current>, ReadError> {
         let inner = self.inner().now();
         let last = inner.last_tid();
+        if let Some(serial) = inner.positions.recent.serial(oid).filter(|serial| *serial <= last) {
+            return Ok(Some(Current { serial, deleted: false }));
+        }
         let Some(mut position) = inner.positions.object(oid, mode)? else { return Ok(None) };
         loop {
             let (head, back) = inner.log.record_head_and_back(oid, position, mode)?;

@@ -70,7 +70,7 @@ fn put_in_use(
             let oid = Oid::new(*oid);
             let new = positions.index.object(oid)?.is_none();
             objects += u64::from(new);
-            positions.commit(oid, *position, new);
+            positions.commit(oid, *position, None, new);
         }
         for entry in &copy.new_transactions {
             positions.commit_transaction(entry);

@@ -45,6 +45,25 @@ fn a_damaged_record_is_named_and_nothing_changes() {
     site.close();
 }
 
+#[test]
+fn a_damaged_record_that_nothing_leads_to_is_in_nobodys_way() {
+    let (_directory, path) = place();
+    let site = Site::open(&path);
+    site.store(&[(0, &record(&[1], "root")), (1, &record(&[], "one")), (7, b"no pickle")]);
+    let until = site.store(&[(1, &record(&[], "one again"))]);
+    site.store(&[(8, b"no pickle either, and later than the pack time")]);
+    assert_eq!(
+        site.storage.pack(Tid::new(1), PackOptions::default(), &NoProgress).expect("nothing").packed,
+        None
+    );
+    let packed = pack(&site, until);
+    assert_eq!((packed.objects_before, packed.objects_after), (4, 3));
+    assert_eq!((site.load(7), site.load(1)), (None, Some(record(&[], "one again"))));
+    assert!(site.load(8).is_some());
+    site.close();
+    assert_eq!(verify(&path, &NoProgress).expect("readable").problems, []);
+}
+
 /// Copies a folder as it is at this moment, as a process that is killed leaves it.
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");

@@ -20,6 +20,8 @@ use crate::inner::Generation;
 use crate::references::ReferenceScanner;
 use crate::{Oid, ReadError};
 
+/// In the place of a list: the record cannot be read for its references. What follows is the number of the reason.
+const UNREADABLE: u64 = 1 << 63;
 /// In a list of references: what follows is the number of an oid that is not there.
 const DANGLING: u32 = 1 << 31;
 /// Ends a list of references.
@@ -33,6 +35,8 @@ struct Graph {
     lists: Vec<u64>,
     references: Vec<u32>,
     dangling: Vec<Oid>,
+    /// Why records could not be read. Only those that are reached matter.
+    unreadable: Vec<PackError>,
 }
 
 /// Finds the objects to keep: one bit for each of `survey.objects`.
@@ -46,7 +50,7 @@ pub(super) fn reachable(
     if objects.len() > NUMBERS_MAX {
         return Err(PackError::TooLarge);
     }
-    let (graph, mut roots) = read(ctx, generation, survey, scanner)?;
+    let (mut graph, mut roots) = read(ctx, generation, survey, scanner)?;
     let mut reached = Bits::new(objects.len());
     match objects.find(Oid::ROOT) {
         Some(root) => roots.push(root as u32),
@@ -57,7 +61,11 @@ pub(super) fn reachable(
     let mut todo = roots;
     todo.retain(|at| reached.set(*at as usize));
     while let Some(at) = todo.pop() {
-        let from = graph.lists[at as usize] as usize;
+        let list = graph.lists[at as usize];
+        if list & UNREADABLE != 0 {
+            return Err(graph.unreadable.swap_remove((list & !UNREADABLE) as usize));
+        }
+        let from = list as usize;
         for reference in graph.references[from..].iter().take_while(|reference| **reference != END) {
             if reference & DANGLING != 0 {
                 let oid = graph.dangling[(reference & !DANGLING) as usize];
@@ -79,8 +87,12 @@ fn read(
     scanner: &mut ReferenceScanner,
 ) -> Result<(Graph, Vec<u32>), PackError> {
     let objects = &survey.objects;
-    let mut graph =
-        Graph { lists: vec![u64::MAX; objects.len()], references: vec![END], dangling: Vec::new() };
+    let mut graph = Graph {
+        lists: vec![u64::MAX; objects.len()],
+        references: vec![END],
+        dangling: Vec::new(),
+        unreadable: Vec::new(),
+    };
     let mut roots = Bits::new(objects.len());
     let mut walk = Walk::new(Arc::clone(&generation.log), LOG_START, survey.end);
     let mut resolved = Vec::new();
@@ -121,11 +133,18 @@ fn read(
                         graph.add(reference, known);
                     }
                 };
-                scanner.scan(data, found).map_err(|source| PackError::References {
-                    oid,
-                    position,
-                    source,
-                })?;
+                if let Err(source) = scanner.scan(data, found) {
+                    let error = PackError::References { oid, position, source };
+                    match current {
+                        _ if pointed => return Err(error),
+                        Some(at) => {
+                            graph.lists[at] = UNREADABLE | graph.unreadable.len() as u64;
+                            graph.unreadable.push(error);
+                        }
+                        // Nobody can load what it refers to through it; ZODB does not look at it at all.
+                        None => tracing::warn!(%error, "a later record is not followed"),
+                    }
+                }
             }
             if current.is_some() {
                 graph.references.push(END);

@@ -1,6 +1,6 @@
 //! Measures what a copy takes, in memory that is warm: `copy FOLDER [megabytes] [bytes of a record]`.
 //!
-//! Prints, in MB of log a second: a bare copy of the file with one sync; exporting; importing with commits.
+//! Prints, in MB of the source's log a second: a bare copy of the file with one sync; exporting; importing with commits.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
@@ -11,12 +11,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use replica::{
-    CommitError, Committed, Committer, Export, NoProgress, Oid, OpenOptions, Publish, Storage, Tid,
-    Transaction,
+    CommitError, Committed, Committer, Export, NoProgress, Oid, OpenOptions, Publish, Reservation, Storage,
+    Tid, Transaction,
 };
 
 /// Transactions that are queued and not yet answered, at most.
 const QUEUED_MAX: u64 = 10_000;
+
+/// Transactions of so many bytes are handed to the committer at once.
+const GROUP_BYTES: u64 = 4 << 20;
 
 struct Answers(Mutex<Sender<u64>>);
 
@@ -35,6 +38,8 @@ struct Site {
     committer: Committer,
     answers: Receiver<u64>,
     waiting: u64,
+    group: Vec<(u64, Transaction, Reservation)>,
+    group_bytes: u64,
 }
 
 impl Site {
@@ -42,19 +47,29 @@ impl Site {
         let (storage, _) = Storage::open(path, &OpenOptions::default(), &NoProgress).unwrap();
         let (sender, answers) = channel();
         let committer = storage.start_committer(Arc::new(Answers(Mutex::new(sender))));
-        Self { storage, committer, answers, waiting: 0 }
+        Self { storage, committer, answers, waiting: 0, group: Vec::new(), group_bytes: 0 }
     }
 
     fn queue(&mut self, transaction: Transaction) {
         let reservation = self.storage.reserve(&transaction).unwrap();
-        self.committer.commit(0, transaction, reservation);
-        self.waiting += 1;
-        if self.waiting > QUEUED_MAX {
+        self.group_bytes += reservation.bytes();
+        self.group.push((0, transaction, reservation));
+        if self.group_bytes > GROUP_BYTES {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        self.group_bytes = 0;
+        self.waiting += self.group.len() as u64;
+        self.committer.commit_all(std::mem::take(&mut self.group));
+        while self.waiting > QUEUED_MAX {
             self.waiting -= self.answers.recv().unwrap();
         }
     }
 
     fn finish(&mut self) {
+        self.hand_over();
         while self.waiting > 0 {
             self.waiting -= self.answers.recv().unwrap();
         }
@@ -71,15 +86,16 @@ fn main() {
     let site = fill(&from, megabytes << 20, record);
     let bytes = site.storage.size_bytes();
     println!("{} MB of log, 10 records of {record} B in a transaction", bytes / 1_000_000);
-    let report = |what: &str, started: Instant| {
-        let seconds = started.elapsed().as_secs_f64();
-        println!("{what:<28} {:>6.0} MB/s   {seconds:.2} s", bytes as f64 / 1e6 / seconds);
+    let report = |what: &str, (started, cpu): (Instant, f64)| {
+        let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+        let speed = bytes as f64 / 1e6 / seconds;
+        println!("{what:<28} {speed:>6.0} MB/s   {seconds:.2} s, {cpu:.2} s of a processor");
     };
-    let started = Instant::now();
+    let started = (Instant::now(), cpu_seconds());
     bare_copy(&from, &folder.join("bare"));
     report("bare copy, one sync", started);
     for what in [Export::All, Export::Current] {
-        let started = Instant::now();
+        let started = (Instant::now(), cpu_seconds());
         let transactions = export(&site.storage, what, |_| ());
         report(&format!("export {what:?}, {transactions}"), started);
     }
@@ -87,7 +103,7 @@ fn main() {
         let place = folder.join(format!("{what:?}"));
         std::fs::create_dir_all(&place).unwrap();
         let mut to = Site::open(&place.join("Data.fs"));
-        let started = Instant::now();
+        let started = (Instant::now(), cpu_seconds());
         export(&site.storage, what, |portable| {
             let transaction = to.storage.import(portable).unwrap();
             to.queue(transaction);
@@ -96,6 +112,14 @@ fn main() {
         report(&format!("export and import {what:?}"), started);
         to.storage.close().unwrap();
     }
+}
+
+/// What all threads of this process have used.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    ticks as f64 / 100.0
 }
 
 fn fill(path: &Path, bytes: u64, record: usize) -> Site {

@@ -77,7 +77,20 @@ impl Committer {
     /// # Panics
     /// When the transaction is of another storage, or has grown since its space was reserved.
     pub fn commit(&self, tag: u64, transaction: Transaction, reservation: Reservation) {
-        if self.enqueue(tag, transaction, reservation) {
+        if self.enqueue([self.job(tag, transaction, reservation)]) {
+            self.queue.arrived.notify_one();
+        }
+    }
+
+    /// Queues several at once, which are then committed in as few appends as may hold them: for a copy that is catching
+    /// up. Otherwise as [`Committer::commit`].
+    ///
+    /// # Panics
+    /// As [`Committer::commit`].
+    pub fn commit_all(&self, transactions: Vec<(u64, Transaction, Reservation)>) {
+        let jobs = transactions.into_iter();
+        let jobs: Vec<_> = jobs.map(|(tag, what, reservation)| self.job(tag, what, reservation)).collect();
+        if self.enqueue(jobs) {
             self.queue.arrived.notify_one();
         }
     }
@@ -88,7 +101,7 @@ impl Committer {
     /// # Panics
     /// As [`Committer::commit`].
     pub fn commit_here(&self, tag: u64, transaction: Transaction, reservation: Reservation) {
-        self.enqueue(tag, transaction, reservation);
+        self.enqueue([self.job(tag, transaction, reservation)]);
         // If somebody else commits now, they look at the queue again when they are done.
         if !self.queue.turns.is_held()
             && let Ok(mut writer) = self.queue.writer.try_lock()
@@ -99,8 +112,7 @@ impl Committer {
         }
     }
 
-    /// Whether the queue was empty.
-    fn enqueue(&self, tag: u64, transaction: Transaction, reservation: Reservation) -> bool {
+    fn job(&self, tag: u64, transaction: Transaction, reservation: Reservation) -> Job {
         assert!(
             reservation.bytes() >= transaction.len_bytes(),
             "space is reserved for {} bytes and not for {}",
@@ -110,14 +122,20 @@ impl Committer {
         if let Some(storage) = self.queue.storage.upgrade() {
             assert!(transaction.belongs_to(&storage), "the transaction is of another storage");
         }
+        Job { tag, transaction, _reservation: reservation }
+    }
+
+    /// Whether the queue was empty, and is not any more.
+    fn enqueue(&self, jobs: impl IntoIterator<Item = Job>) -> bool {
         let mut waiting = self.queue.waiting();
         if waiting.stopped {
             drop(waiting);
-            self.queue.fail(tag, &CommitError::Stopped);
+            jobs.into_iter().for_each(|job| self.queue.fail(job.tag, &CommitError::Stopped));
             return false;
         }
-        waiting.jobs.push_back(Job { tag, transaction, _reservation: reservation });
-        waiting.jobs.len() == 1
+        let was_empty = waiting.jobs.is_empty();
+        waiting.jobs.extend(jobs);
+        was_empty && !waiting.jobs.is_empty()
     }
 
     /// Does something between two commits.

@@ -10,7 +10,7 @@
 //! | `format`, `log`, `window` | the bytes of the log; reading it at positions; reading it in order |
 //! | `scan`, `tail`, `checksum` | believing nothing of it; what a crash leaves at its end; the running checksum |
 //! | `lock`, `open` | keeping others out; bringing everything up |
-//! | `index`, `recent`, `positions`, `drainer` | where things are: on disk, in memory, both, and from one to the other |
+//! | `index`, `recent`, `known`, `positions`, `drainer` | where things are: on disk, in memory, both, and from one to the other |
 //! | `revisions`, `history`, `undo` | reading objects; reading transactions; undoing them |
 //! | `transaction`, `space`, `committer`, `batch` | collecting, reserving, queueing, writing |
 //! | `references`, `pack` | what records refer to; rewriting the log without what nobody needs |
@@ -32,6 +32,7 @@ mod format;
 mod history;
 mod index;
 mod inner;
+mod known;
 mod lineage;
 mod lock;
 mod log;

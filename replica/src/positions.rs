@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::format::LOG_START;
 use crate::index::{Index, Mark, TransactionEntry};
+use crate::known::Known;
 use crate::recent::{Found, Recent};
 use crate::{Checksum, Oid, ReadError, ReadMode, Tid};
 
@@ -10,6 +12,7 @@ use crate::{Checksum, Oid, ReadError, ReadMode, Tid};
 pub(crate) struct Positions {
     pub(crate) index: Index,
     pub(crate) recent: Recent,
+    known: Known,
     pending: Mutex<Pending>,
     max_oid: AtomicU64,
 }
@@ -28,7 +31,9 @@ impl Positions {
 
     /// With positions in memory that are known already.
     pub(crate) fn with_recent(index: Index, mark: &Mark, recent: Recent) -> Self {
-        Self { index, recent, pending: Mutex::default(), max_oid: AtomicU64::new(mark.max_oid.get()) }
+        let known = Known::new(mark.end == LOG_START && mark.objects == 0);
+        let max_oid = AtomicU64::new(mark.max_oid.get());
+        Self { index, recent, known, pending: Mutex::default(), max_oid }
     }
 
     /// The greatest oid of any record.
@@ -45,6 +50,9 @@ impl Positions {
             Found::At(position) => return Ok(Some(position)),
             Found::Unknown(version) => version,
         };
+        if self.known.lacks(oid) {
+            return Ok(None);
+        }
         if mode == ReadMode::Cached {
             return Err(ReadError::WouldBlock);
         }
@@ -99,6 +107,7 @@ impl Positions {
     pub(crate) fn commit(&self, oid: Oid, position: u64, serial: Option<Tid>, new: bool) {
         self.recent.commit(oid, position, serial);
         if new {
+            self.known.insert(oid);
             self.pending().objects.insert(oid.get());
             self.max_oid.fetch_max(oid.get(), Ordering::Release);
         }

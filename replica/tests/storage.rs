@@ -272,3 +272,33 @@ fn a_stopped_committer_commits_what_is_queued_and_refuses_more() {
     assert!(matches!(site.try_commit(site.begin()), Err(CommitError::Stopped)));
     assert_eq!(site.storage.object_count(), 20);
 }
+
+#[test]
+fn several_that_are_queued_at_once_are_committed_in_their_order_or_fail_alone() {
+    let (_directory, path) = place();
+    let site = Site::open(&path);
+    let transaction = |number: u64, tid: u64| {
+        let mut transaction = site.begin();
+        transaction.set_tid(Tid::new(tid));
+        transaction.store(Oid::new(1), &number.to_be_bytes()).expect("collected");
+        let reservation = site.storage.reserve(&transaction).expect("there is space");
+        (number, transaction, reservation)
+    };
+    site.committer.commit_all(Vec::new());
+    let tids = [10, 20, 15, 30];
+    let all = tids.iter().zip(101..).map(|(tid, number)| transaction(number, *tid)).collect();
+    site.committer.commit_all(all);
+    for (tid, number) in tids.iter().zip(101..) {
+        let answer = site.answers.wait_for(number).map(|committed| committed.tid);
+        if *tid == 15 {
+            assert!(matches!(answer, Err(CommitError::TidNotAbove { .. })), "{answer:?}");
+        } else {
+            assert_eq!(answer.expect("committed"), Tid::new(*tid));
+        }
+    }
+    assert_eq!(site.load(1), Some(104u64.to_be_bytes().to_vec()));
+    let late = transaction(200, 40);
+    site.committer.stop();
+    site.committer.commit_all(vec![late]);
+    assert!(matches!(site.answers.wait_for(200), Err(CommitError::Stopped)));
+}

@@ -176,7 +176,7 @@ impl Copy {
         transaction.set_metadata(b"", description.as_bytes(), b"")?;
         let mut applied = self.service().applied();
         let reservation = storage.reserve(&transaction)?;
-        self.service().apply(transaction, reservation);
+        self.service().apply(vec![(transaction, reservation)]);
         let boundary = applied.recv().await.expect("the committer answers")?;
         let node = node.to_owned();
         tracing::info!(storage = self.name(), epoch, %fork, %boundary, "a new epoch begins");

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 
 use bytes::Bytes;
-use replica::{CommitError, StagedBlob};
+use replica::{CommitError, Reservation, StagedBlob, Transaction};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -249,14 +249,22 @@ impl Upstream {
         }
         let (copy, group) = (self.copy.clone(), std::mem::take(&mut self.group));
         let given = spawn_blocking(move || {
-            let mut given = Vec::with_capacity(group.len());
+            let (mut given, mut prepared) =
+                (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+            let mut outcome = Ok(());
             for incomplete in group {
-                match prepare_and_apply(&copy, incomplete) {
-                    Ok(waiting) => given.push(waiting),
-                    Err(error) => return (given, Err(format!("{error:#}"))),
+                let waiting = (incomplete.tid, incomplete.portable.len());
+                match prepare(&copy, incomplete) {
+                    Ok(transaction) => prepared.push(transaction),
+                    Err(error) => {
+                        outcome = Err(format!("{error:#}"));
+                        break;
+                    }
                 }
+                given.push(waiting);
             }
-            (given, Ok(()))
+            copy.service().apply(prepared);
+            (given, outcome)
         });
         let (given, outcome) = given.await.expect("no panic");
         self.waiting_bytes += given.iter().map(|(_, bytes)| bytes).sum::<usize>();
@@ -299,7 +307,7 @@ impl Upstream {
     }
 }
 
-fn prepare_and_apply(copy: &Copy, incomplete: Incomplete) -> anyhow::Result<(Tid, usize)> {
+fn prepare(copy: &Copy, incomplete: Incomplete) -> anyhow::Result<(Transaction, Reservation)> {
     let Incomplete { tid, checksum, portable, blobs } = incomplete;
     let storage = copy.service().storage();
     let mut transaction = storage.import(&portable)?;
@@ -313,8 +321,7 @@ fn prepare_and_apply(copy: &Copy, incomplete: Incomplete) -> anyhow::Result<(Tid
         transaction.attach_blob(oid, staged);
     }
     let reservation = storage.reserve(&transaction)?;
-    copy.service().apply(transaction, reservation);
-    Ok((tid, portable.len()))
+    Ok((transaction, reservation))
 }
 
 fn describe(error: &CommitError) -> String {

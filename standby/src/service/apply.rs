@@ -24,14 +24,19 @@ impl Service {
         receiver
     }
 
-    /// Queues a transaction of another node for the committer. Clients of this node must not commit meanwhile: no
-    /// locks are taken.
-    pub fn apply(&self, transaction: Transaction, reservation: Reservation) {
-        let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
-        let owner = Owner { session: NOBODY, transaction: number };
-        self.0.exchange.lock_table().committing.insert(number, owner);
+    /// Queues transactions of another node for the committer, all at once: one sync is enough for them. Clients of this
+    /// node must not commit meanwhile: no locks are taken.
+    pub fn apply(&self, transactions: Vec<(Transaction, Reservation)>) {
+        let mut locks = self.0.exchange.lock_table();
+        let numbered = transactions.into_iter().map(|(transaction, reservation)| {
+            let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
+            locks.committing.insert(number, Owner { session: NOBODY, transaction: number });
+            (number, transaction, reservation)
+        });
+        let numbered = numbered.collect();
+        drop(locks);
         let committer = self.0.committer.as_ref().expect("a storage that follows another can be written");
-        committer.commit(number, transaction, reservation);
+        committer.commit_all(numbered);
     }
 }
 

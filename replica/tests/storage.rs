@@ -272,3 +272,27 @@ fn a_stopped_committer_commits_what_is_queued_and_refuses_more() {
     assert!(matches!(site.try_commit(site.begin()), Err(CommitError::Stopped)));
     assert_eq!(site.storage.object_count(), 20);
 }
+
+#[test]
+fn an_object_that_is_deleted_after_all_has_no_blob() {
+    let (directory, path) = place();
+    let blob_dir = Some(directory.path().join("blobs"));
+    let site = Site::open_with(&path, &OpenOptions { blob_dir, ..OpenOptions::default() });
+    let oid = Oid::new(7);
+    let blobs = site.storage.blobs().expect("blobs");
+    let staged = || blobs.stage().expect("staged").1;
+
+    let mut transaction = site.begin();
+    transaction.store(oid, b"record").expect("collected");
+    transaction.attach_blob(oid, staged());
+    transaction.delete(oid).expect("collected");
+    let tid = site.commit(transaction);
+    assert!(!blobs.path(oid, tid).exists(), "a blob that no pack would ever remove");
+
+    let mut transaction = site.begin();
+    transaction.delete(oid).expect("collected");
+    transaction.store(oid, b"record").expect("collected");
+    transaction.attach_blob(oid, staged());
+    let tid = site.commit(transaction);
+    assert!(blobs.path(oid, tid).exists());
+}

@@ -198,6 +198,7 @@ impl Transaction {
 
     /// Deletes the object: a record without data.
     pub fn delete(&mut self, oid: Oid) -> Result<(), TransactionError> {
+        self.blobs.retain(|(known, _)| *known != oid);
         self.put(oid, Body::Nothing);
         Ok(())
     }

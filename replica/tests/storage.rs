@@ -302,3 +302,27 @@ fn several_that_are_queued_at_once_are_committed_in_their_order_or_fail_alone() 
     site.committer.commit_all(vec![late]);
     assert!(matches!(site.answers.wait_for(200), Err(CommitError::Stopped)));
 }
+
+#[test]
+fn an_object_that_is_deleted_after_all_has_no_blob() {
+    let (directory, path) = place();
+    let blob_dir = Some(directory.path().join("blobs"));
+    let site = Site::open_with(&path, &OpenOptions { blob_dir, ..OpenOptions::default() });
+    let oid = Oid::new(7);
+    let blobs = site.storage.blobs().expect("blobs");
+    let staged = || blobs.stage().expect("staged").1;
+
+    let mut transaction = site.begin();
+    transaction.store(oid, b"record").expect("collected");
+    transaction.attach_blob(oid, staged());
+    transaction.delete(oid).expect("collected");
+    let tid = site.commit(transaction);
+    assert!(!blobs.path(oid, tid).exists(), "a blob that no pack would ever remove");
+
+    let mut transaction = site.begin();
+    transaction.delete(oid).expect("collected");
+    transaction.store(oid, b"record").expect("collected");
+    transaction.attach_blob(oid, staged());
+    let tid = site.commit(transaction);
+    assert!(blobs.path(oid, tid).exists());
+}

@@ -99,6 +99,7 @@ impl PendingTransaction {
     /// Notes a deletion.
     pub(super) fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), TransactionError> {
         self.buffer.delete(oid)?;
+        self.uploads.retain(|(known, _)| *known != oid);
         self.replace(oid, Check::Delete { oid, serial });
         Ok(())
     }

@@ -68,6 +68,22 @@ pub fn python() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The Python that has Zope: `STANDBY_ZOPE_PYTHON`, else the virtual environment that the step `zope` of
+/// `testbed/run-tests` makes.
+pub fn zope_python() -> Result<PathBuf> {
+    let path = match std::env::var_os("STANDBY_ZOPE_PYTHON") {
+        Some(path) => PathBuf::from(path),
+        None => target_folder()?.join("zope-venv/bin/python"),
+    };
+    if !path.is_file() {
+        bail!(
+            "no Python with Zope at {}: run testbed/run-tests --only zope, which makes one, or set STANDBY_ZOPE_PYTHON",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
 /// The folder of our Python scripts.
 pub fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python")

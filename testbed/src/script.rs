@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -26,7 +27,16 @@ pub struct Script {
 impl Script {
     /// Starts `testbed/python/NAME` with arguments, under the Python that has stock ZEO.
     pub fn start<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) -> Result<Self> {
-        let mut command = Command::new(place::python()?);
+        Self::start_under(&place::python()?, name, arguments)
+    }
+
+    /// Starts `testbed/python/NAME` with arguments, under this Python.
+    pub fn start_under<A: AsRef<OsStr>>(
+        python: &Path,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Self> {
+        let mut command = Command::new(python);
         command.arg("-u").arg(place::scripts().join(name)).args(arguments);
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONFAULTHANDLER", "1").env_remove("ZEO_MSGPACK");
         let mut child = command
@@ -56,7 +66,16 @@ impl Script {
 
     /// Runs a script to its end. Returns what it wrote; fails with that when it fails.
     pub fn run<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) -> Result<String> {
-        let mut script = Self::start(name, arguments)?;
+        Self::run_under(&place::python()?, name, arguments)
+    }
+
+    /// Runs a script to its end, under this Python. As [`run`](Self::run) otherwise.
+    pub fn run_under<A: AsRef<OsStr>>(
+        python: &Path,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<String> {
+        let mut script = Self::start_under(python, name, arguments)?;
         script.input = None;
         script.end()
     }

@@ -45,6 +45,8 @@ pub struct Setup {
     pub product: Product,
     /// The FileStorage file that it serves as storage `1`.
     pub data: PathBuf,
+    /// The directory of its blobs.
+    pub blobs: Option<PathBuf>,
     /// What it greets its clients with.
     pub encoding: Encoding,
     /// 0 picks a port.
@@ -61,7 +63,7 @@ impl Setup {
 
     /// `product` on `data`, on a port of its choice.
     pub fn new(product: Product, data: &Path, encoding: Encoding) -> Self {
-        Self { product, data: data.to_owned(), encoding, port: 0, options: Vec::new() }
+        Self { product, data: data.to_owned(), blobs: None, encoding, port: 0, options: Vec::new() }
     }
 
     /// The command line. The stock server's configuration file goes beside the data.
@@ -70,10 +72,14 @@ impl Setup {
             Product::Standby(binary) => {
                 let mut command = Command::new(binary);
                 command.arg("serve").arg("--zeo").arg(format!("127.0.0.1:{}", self.port));
-                command
-                    .args(["--encoding", encoding_name(self.encoding)])
-                    .args(&self.options)
-                    .arg(&self.data);
+                command.args(["--encoding", encoding_name(self.encoding)]).args(&self.options);
+                match &self.blobs {
+                    None => command.arg(&self.data),
+                    Some(blobs) => {
+                        let storage = format!("1={},blobs={}", self.data.display(), blobs.display());
+                        command.arg("--storage").arg(storage)
+                    }
+                };
                 Ok(command)
             }
             Product::Runzeo(python) => {
@@ -82,10 +88,13 @@ impl Setup {
                 let port = if self.port == 0 { free_port()? } else { self.port };
                 let text = format!(
                     "<zeo>\naddress 127.0.0.1:{}\nmsgpack {}\n</zeo>\n\
-                     <filestorage 1>\npath {}\n</filestorage>\n",
+                     <filestorage 1>\npath {}\n{}</filestorage>\n",
                     port,
                     self.encoding == Encoding::Msgpack,
-                    self.data.display()
+                    self.data.display(),
+                    self.blobs
+                        .as_ref()
+                        .map_or(String::new(), |blobs| format!("blob-dir {}\n", blobs.display()))
                 );
                 std::fs::write(&configuration, text)?;
                 let mut command = Command::new(python);
@@ -155,6 +164,11 @@ impl Server {
     /// Everything it has logged.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.stderr)?).into_owned())
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.process.0.try_wait()?)
     }
 
     /// Waits for its end.

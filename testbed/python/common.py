@@ -28,9 +28,12 @@ Counter.__module__ = 'common'
 
 
 def client(address, **options):
-    host, port = address.rsplit(':', 1)
+    """A client of HOST:PORT, or of the Unix socket that a path names."""
+    if '/' not in address:
+        host, port = address.rsplit(':', 1)
+        address = host, int(port)
     options.setdefault('wait_timeout', 60)
-    return ClientStorage((host, int(port)), **options)
+    return ClientStorage(address, **options)
 
 
 def database(address, **options):

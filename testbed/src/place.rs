@@ -68,6 +68,15 @@ pub fn python() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A tool that was installed with the Python that has stock ZEO, such as `zeopack`.
+pub fn stock_tool(name: &str) -> Result<PathBuf> {
+    let path = python()?.with_file_name(name);
+    if !path.is_file() {
+        bail!("no {name} beside the Python with stock ZEO, at {}", path.display());
+    }
+    Ok(path)
+}
+
 /// The Python that has Zope: `STANDBY_ZOPE_PYTHON`, else the virtual environment that the step `zope` of
 /// `testbed/run-tests` makes.
 pub fn zope_python() -> Result<PathBuf> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -51,6 +52,8 @@ pub struct Setup {
     pub encoding: Encoding,
     /// 0 picks a port.
     pub port: u16,
+    /// The Unix socket to listen on, instead of a port.
+    pub socket: Option<PathBuf>,
     /// Further options (`standby serve` only).
     pub options: Vec<String>,
 }
@@ -63,7 +66,15 @@ impl Setup {
 
     /// `product` on `data`, on a port of its choice.
     pub fn new(product: Product, data: &Path, encoding: Encoding) -> Self {
-        Self { product, data: data.to_owned(), blobs: None, encoding, port: 0, options: Vec::new() }
+        Self {
+            product,
+            data: data.to_owned(),
+            blobs: None,
+            encoding,
+            port: 0,
+            socket: None,
+            options: Vec::new(),
+        }
     }
 
     /// The command line. The stock server's configuration file goes beside the data.
@@ -71,7 +82,11 @@ impl Setup {
         match &self.product {
             Product::Standby(binary) => {
                 let mut command = Command::new(binary);
-                command.arg("serve").arg("--zeo").arg(format!("127.0.0.1:{}", self.port));
+                let address = match &self.socket {
+                    Some(socket) => format!("unix:{}", socket.display()),
+                    None => format!("127.0.0.1:{}", self.port),
+                };
+                command.args(["serve", "--zeo", &address]);
                 command.args(["--encoding", encoding_name(self.encoding)]).args(&self.options);
                 match &self.blobs {
                     None => command.arg(&self.data),
@@ -84,12 +99,16 @@ impl Setup {
             }
             Product::Runzeo(python) => {
                 let configuration = self.data.with_extension("zeo.conf");
-                // It picks a port, too, but does not say which.
-                let port = if self.port == 0 { free_port()? } else { self.port };
+                let address = match (&self.socket, self.port) {
+                    (Some(socket), _) => socket.display().to_string(),
+                    // It picks a port, too, but does not say which.
+                    (None, 0) => format!("127.0.0.1:{}", free_port()?),
+                    (None, port) => format!("127.0.0.1:{port}"),
+                };
                 let text = format!(
-                    "<zeo>\naddress 127.0.0.1:{}\nmsgpack {}\n</zeo>\n\
+                    "<zeo>\naddress {}\nmsgpack {}\n</zeo>\n\
                      <filestorage 1>\npath {}\n{}</filestorage>\n",
-                    port,
+                    address,
                     self.encoding == Encoding::Msgpack,
                     self.data.display(),
                     self.blobs
@@ -121,6 +140,19 @@ impl Setup {
         let mut server = self.spawn()?;
         let address = poll::until("the server to be ready", poll::PATIENCE * 5, || server.ready())?;
         Ok(Running { server, address })
+    }
+
+    /// Starts it and waits until it serves on its Unix socket.
+    pub fn start_on_socket(&self) -> Result<Server> {
+        let socket = self.socket.as_ref().context("no Unix socket is set")?;
+        let mut server = self.spawn()?;
+        poll::until("the server to listen on its socket", poll::PATIENCE, || {
+            if let Some(status) = server.ended()? {
+                bail!("the server ended ({status}) before it was ready:\n{}", server.log()?);
+            }
+            Ok(UnixStream::connect(socket).is_ok().then_some(()))
+        })?;
+        Ok(server)
     }
 }
 

@@ -71,6 +71,11 @@ impl BlobTraffic {
     pub(super) fn is_ready(&self) -> bool {
         !self.upload_away
     }
+
+    /// Forgets an upload that is not whole, with what was written of it.
+    pub(super) fn abandon_upload(&mut self) {
+        self.upload = None;
+    }
 }
 
 impl UploadedBlob {

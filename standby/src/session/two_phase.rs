@@ -346,6 +346,7 @@ impl Session {
             Ok(()) => {
                 registered.service.stats().aborts.add_one();
                 registered.abandon_transaction();
+                registered.blobs.abandon_upload();
                 Ok(())
             }
         }

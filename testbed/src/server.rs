@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use zeo_proto::Encoding;
 
@@ -225,6 +225,12 @@ impl Server {
         Ok(kib * 1024)
     }
 
+    /// Sets what the process may have at most of a resource, from now on.
+    pub fn limit(&self, resource: Resource, most: u64) -> Result<()> {
+        prlimit(Some(self.pid()?), resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+        Ok(())
+    }
+
     /// Processor seconds used so far, by all its threads.
     pub fn processor_seconds(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
@@ -235,8 +241,11 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.process.0.id())?).context("a process id is not 0")?;
-        Ok(kill_process(pid, signal)?)
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(i32::try_from(self.process.0.id())?).context("a process id is not 0")
     }
 
     /// SIGTERM, without waiting.

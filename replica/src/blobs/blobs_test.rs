@@ -79,6 +79,48 @@ fn after_a_crash_blobs_of_transactions_that_are_not_in_the_log_go() {
     assert_eq!(fs::read_dir(&store.staging).expect("there").count(), 0);
 }
 
+/// A file of a client in the shared directory.
+fn shared(store: &BlobStore, name: &str) -> PathBuf {
+    fs::create_dir_all(store.directory(OID)).expect("made");
+    let path = store.directory(OID).join(name);
+    fs::write(&path, "data").expect("written");
+    path
+}
+
+#[test]
+fn a_file_that_a_client_shared_goes_with_its_transaction() {
+    let (_root, store) = store();
+    let path = shared(&store, "BUSHY1.tmp");
+    drop(store.stage_shared(OID, "BUSHY1.tmp").expect("there"));
+    assert!(!path.exists());
+    assert_eq!(fs::read_dir(&store.staging).expect("there").count(), 0);
+}
+
+#[test]
+fn after_a_crash_files_that_clients_shared_go_and_others_stay() {
+    let (_root, store) = store();
+    let (noted, placed) = (shared(&store, "BUSHY1.tmp"), shared(&store, "BUSHY2.tmp"));
+    let other = shared(&store, "not told of.tmp");
+    std::mem::forget(store.stage_shared(OID, "BUSHY1.tmp").expect("there"));
+    let staged = store.stage_shared(OID, "BUSHY2.tmp").expect("there");
+    store.place(OID, TID, staged).expect("placed").complete();
+    fs::write(store.staging.join("cut-off.shared"), "").expect("written");
+    assert_eq!(store.recover(|tid| tid == TID).expect("recovered"), 0);
+    assert!(!noted.exists() && !placed.exists() && other.exists());
+    assert_eq!(fs::read(store.path(OID, TID)).expect("there"), b"data");
+    assert_eq!(fs::read_dir(&store.staging).expect("there").count(), 0);
+}
+
+#[test]
+fn a_file_that_a_client_shared_has_to_be_there() {
+    let (_root, store) = store();
+    shared(&store, "BUSHY1.tmp");
+    assert!(store.stage_shared(OID, "BUSHY2.tmp").is_err());
+    std::os::unix::fs::symlink("BUSHY1.tmp", store.directory(OID).join("link.tmp")).expect("made");
+    assert!(store.stage_shared(OID, "link.tmp").is_err());
+    assert_eq!(fs::read_dir(&store.staging).expect("there").count(), 0);
+}
+
 #[test]
 fn an_undo_gets_a_blob_of_its_own_with_the_same_contents() {
     let (_root, store) = store();

@@ -5,7 +5,8 @@
 //! byte of the oid, a file `0x<tid>.blob`. (The older flat layout `lawn` is read and written where a directory
 //! already has it.)
 //!
-//! A blob is staged first: a file of ours below `.standby`, or one that a client left in the shared directory.
+//! A blob is staged first: a file of ours below `.standby`, or one that a client left in the shared directory, which a note
+//! below `.standby` names, so that a start after a crash removes it too.
 //! It is synced at the vote. The committer moves it to its final name before it writes the transaction, and notes
 //! the move in a marker file below `.standby`, which it removes when the transaction is durable. A crash between
 //! the two leaves the marker, and the next start removes the file of a transaction that is not in the log.
@@ -15,7 +16,7 @@ mod removal;
 mod staged;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,7 @@ use crate::{Oid, Tid};
 
 const LAYOUT_MARKER: &str = ".layout";
 const PENDING_SUFFIX: &str = ".pending";
+const NOTE_SUFFIX: &str = ".shared";
 
 /// Why a directory cannot hold blobs. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +110,22 @@ impl BlobStore {
     pub fn stage(&self) -> io::Result<(fs::File, StagedBlob)> {
         let file = tempfile::Builder::new().prefix("upload-").suffix(".tmp").tempfile_in(&self.staging)?;
         let (file, path) = file.keep().map_err(|error| error.error)?;
-        Ok((file, StagedBlob::new(path)))
+        Ok((file, StagedBlob::new(path, None)))
+    }
+
+    /// Takes charge of a file that a client has put into the object's directory, and notes it.
+    ///
+    /// # Errors
+    /// There is no such file, or the note could not be written. The file stays where it is.
+    pub fn stage_shared(&self, oid: Oid, name: &str) -> io::Result<StagedBlob> {
+        let path = self.directory(oid).join(name);
+        if !fs::symlink_metadata(&path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+        }
+        let mut note = tempfile::Builder::new().suffix(NOTE_SUFFIX).tempfile_in(&self.staging)?;
+        write!(note, "{:016x} {name}", oid.get())?;
+        let (_, note) = note.keep().map_err(|error| error.error)?;
+        Ok(StagedBlob::new(path, Some(note)))
     }
 
     /// A second name (or, where the file system has no such thing, a copy) of a committed blob, for an undo.
@@ -180,7 +197,7 @@ impl BlobStore {
     }
 
     /// After a crash: removes half-finished uploads, and blobs of transactions that are not in the log. Returns the
-    /// number of blobs removed.
+    /// number of the latter.
     pub(crate) fn recover(&self, is_committed: impl Fn(Tid) -> bool) -> io::Result<usize> {
         let mut removed = 0;
         for entry in fs::read_dir(&self.staging)? {
@@ -191,10 +208,28 @@ impl BlobStore {
             {
                 removed += 1;
             }
+            if path.to_string_lossy().ends_with(NOTE_SUFFIX) {
+                self.remove_noted(&fs::read_to_string(&path)?)?;
+            }
             fs::remove_file(&path)?;
         }
         Ok(removed)
     }
+
+    /// Removes the client's file that a note names, if it is still there. A note that a crash cut off names none.
+    fn remove_noted(&self, note: &str) -> io::Result<()> {
+        let Some((oid, name)) = noted(note) else { return Ok(()) };
+        match fs::remove_file(self.directory(oid).join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The object and name of a client's file in a note.
+fn noted(note: &str) -> Option<(Oid, &str)> {
+    let (oid, name) = note.split_once(' ')?;
+    Some((Oid::new(u64::from_str_radix(oid, 16).ok()?), name))
 }
 
 /// The object and transaction that a marker file names.

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct StagedBlob {
     path: PathBuf,
+    /// A file that names this one to the next start, where it would not know it.
+    note: Option<PathBuf>,
 }
 
 impl StagedBlob {
     /// Takes charge of a file on the same file system as the blob directory.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(super) fn new(path: PathBuf, note: Option<PathBuf>) -> Self {
+        Self { path, note }
     }
 
     /// The file.
@@ -31,7 +33,15 @@ impl StagedBlob {
     pub(super) fn rename(mut self, to: &Path) -> io::Result<()> {
         fs::rename(&self.path, to)?;
         self.path = PathBuf::new();
+        self.forget();
         Ok(())
+    }
+
+    /// Removes the note. One that stays names a file that is not there, and goes at the next start.
+    fn forget(&mut self) {
+        if let Some(note) = self.note.take() {
+            let _ = fs::remove_file(note);
+        }
     }
 }
 
@@ -39,6 +49,7 @@ impl Drop for StagedBlob {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
             let _ = fs::remove_file(&self.path); // a start removes what is left of ours
+            self.forget();
         }
     }
 }

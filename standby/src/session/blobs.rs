@@ -40,7 +40,9 @@ struct Upload {
 /// An upload that is written out.
 #[derive(Default)]
 pub(crate) struct UploadedBlob {
-    staged: Option<(File, StagedBlob)>,
+    staged: Option<StagedBlob>,
+    /// Open until the upload is whole: a transaction can have more blobs than a process may have open files.
+    file: Option<File>,
     failure: Option<String>,
 }
 
@@ -79,9 +81,12 @@ impl BlobTraffic {
 }
 
 impl UploadedBlob {
-    /// A file that a client has put into the shared directory.
-    pub(super) fn shared(staged: StagedBlob) -> Result<Self, std::io::Error> {
-        Ok(Self { staged: Some((File::open(staged.path())?, staged)), failure: None })
+    /// A file that a client has put into the object's own directory.
+    fn shared(blobs: &BlobStore, oid: Oid, name: &str) -> Self {
+        match blobs.stage_shared(oid, name) {
+            Ok(staged) => Self { staged: Some(staged), ..Self::default() },
+            Err(error) => Self { failure: Some(format!("the blob {name}: {error}")), ..Self::default() },
+        }
     }
 
     fn write(&mut self, blobs: &BlobStore, bytes: &[u8]) {
@@ -95,10 +100,10 @@ impl UploadedBlob {
 
     fn try_write(&mut self, blobs: &BlobStore, bytes: &[u8]) -> std::io::Result<()> {
         if self.staged.is_none() {
-            self.staged = Some(blobs.stage()?);
+            let (file, staged) = blobs.stage()?;
+            (self.file, self.staged) = (Some(file), Some(staged));
         }
-        let (file, _) = self.staged.as_mut().expect("staged just above");
-        file.write_all(bytes)
+        self.file.as_mut().expect("open until the upload is whole").write_all(bytes)
     }
 
     /// The file, so that it lasts.
@@ -106,7 +111,7 @@ impl UploadedBlob {
         match (self.failure, self.staged) {
             (Some(failure), _) => Err(failure),
             (None, None) => Err("a blob without an upload".to_owned()),
-            (None, Some((file, staged))) => match file.sync_all() {
+            (None, Some(staged)) => match staged.sync() {
                 Ok(()) => Ok(staged),
                 Err(error) => Err(format!("a blob could not be synced: {error}")),
             },
@@ -168,6 +173,9 @@ impl Session {
         let Upload { mut file, gathered } = traffic.upload.take().ok_or_else(no_upload)?;
         self.start(out, Duration::ZERO, move || {
             file.write(&blobs, &gathered);
+            if end.is_some() {
+                file.file = None;
+            }
             Completion::Upload(Box::new(Uploaded { file, end }))
         });
         Ok(())
@@ -193,23 +201,26 @@ impl Session {
         oid: Oid,
         serial: Serial,
         data: &[u8],
-        filename: &str,
-        key: &TransactionKey,
+        name: &str,
+        key: TransactionKey,
+        out: &mut Outbox,
     ) -> Result<(), ErrorReply> {
-        self.collecting(key)?;
+        self.collecting(&key)?;
         let blobs = self.blobs()?;
-        let is_temporary = filename.ends_with(".tmp")
-            || filename.char_indices().last().is_some_and(|(last, _)| filename[..last].ends_with(".tmp"));
-        if filename.contains('/') || !is_temporary {
-            tracing::error!(client = %self.label(), filename, "a bad file name for a blob: an attack?");
-            return Err(ErrorReply::Value(filename.to_owned()));
+        let is_temporary = name.ends_with(".tmp")
+            || name.char_indices().last().is_some_and(|(last, _)| name[..last].ends_with(".tmp"));
+        if name.contains('/') || !is_temporary {
+            tracing::error!(client = %self.label(), name, "a bad file name for a blob: an attack?");
+            return Err(ErrorReply::Value(name.to_owned()));
         }
-        let transaction = self.collecting(key)?;
-        transaction.store(oid, serial, data).map_err(super::errors::transaction_error)?;
-        let staged = StagedBlob::new(blobs.directory(oid).join(filename));
-        let file = UploadedBlob::shared(staged)
-            .map_err(|error| super::errors::storage_error(format!("the blob {filename}: {error}")))?;
-        transaction.attach_blob(oid, file);
+        let stored = self.collecting(&key)?.store(oid, serial, data);
+        stored.map_err(super::errors::transaction_error)?;
+        self.registered().blobs.upload_away = true;
+        let name = name.to_owned();
+        self.start(out, Duration::ZERO, move || {
+            let file = UploadedBlob::shared(&blobs, oid, &name);
+            Completion::Upload(Box::new(Uploaded { file, end: Some((oid, key)) }))
+        });
         Ok(())
     }
 

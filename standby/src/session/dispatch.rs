@@ -146,7 +146,7 @@ impl Session {
                 self.store_blob_end(oid, serial, &data, id, out).map(none)
             }
             Request::StoreBlobShared { oid, serial, data, filename, id } => {
-                self.store_blob_shared(oid, serial, &data, &filename, &id).map(none)
+                self.store_blob_shared(oid, serial, &data, &filename, id, out).map(none)
             }
             Request::SendBlob { oid, serial } => return self.send_blob(oid, serial, call, out),
             Request::ServerStatus => {

@@ -20,6 +20,7 @@ pub struct Node {
     /// Its process, while it runs.
     pub server: Option<Server>,
     address: Ipv4Addr,
+    replication: String,
 }
 
 /// A loopback address that no other node of this or another process has.
@@ -46,9 +47,20 @@ impl Node {
     pub fn new(parent: &Path, name: &str, follows: Follows<'_>) -> Result<Self> {
         let folder = parent.join(name);
         std::fs::create_dir_all(&folder)?;
-        let node = Self { name: name.to_owned(), folder, server: None, address: own_address() };
+        let node = Self {
+            name: name.to_owned(),
+            folder,
+            server: None,
+            address: own_address(),
+            replication: String::new(),
+        };
         node.configure(follows)?;
         Ok(node)
+    }
+
+    /// What its section `[replication]` says, from the next [`Node::configure`] on.
+    pub fn set_replication(&mut self, settings: &str) {
+        settings.clone_into(&mut self.replication);
     }
 
     /// Writes the configuration anew, for the next start.
@@ -67,9 +79,11 @@ impl Node {
              [node]\nname = \"{}\"\nrole = \"{role}\"\n\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              {upstream}\
+             [replication]\n{}\n\
              [zeo]\nencoding = \"msgpack\"\n\
              [[storage]]\npath = \"{}\"\nblobs = \"{}\"\n",
             self.name,
+            self.replication,
             self.data().display(),
             self.folder.join("blobs").display(),
         );

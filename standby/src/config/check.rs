@@ -24,10 +24,11 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
         }
         _ => {}
     }
-    // Whoever asks for these relies on them.
-    if replication.acks > 0 {
-        document
-            .wrong("replication.acks", "waiting for acknowledgements is not built yet: leave `acks` at 0");
+    if replication.acks.is_some() && node.role == Role::Primary && listen.peer.is_none() {
+        document.wrong(
+            "replication.acks",
+            "nobody can acknowledge: a primary with `acks` needs `peer` in [listen]",
+        );
     }
     if listen.admin.is_some() {
         document.wrong("listen.admin", "there is no control API yet: remove `admin`");

@@ -79,6 +79,10 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         Role::Primary => {
             for copy in copies.values() {
                 copy.begin_epoch(&node.name).await?;
+                if let Some(acks) = config.replication.acks {
+                    copy.service().require_acknowledgements(acks);
+                    background.spawn(copy.service().clone().watch_acknowledgements(acks));
+                }
             }
             (Keeper::new(Readiness::Open), Keeper::new(Readiness::Open))
         }
@@ -97,7 +101,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         background.spawn(peers::follow_upstream(upstream, options, identity, copies.clone()));
     }
     if let Some(peer) = peer {
-        background.spawn(peers::serve(peer, copies.clone(), stopped.clone()));
+        background.spawn(peers::serve(peer, node.group.clone(), copies.clone(), stopped.clone()));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;
     let repairs = tokio::select! {

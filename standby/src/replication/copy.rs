@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use zeo_proto::Tid;
 
+use super::followers::Followers;
 use super::message::Have;
 use crate::service::Service;
 
@@ -22,6 +23,7 @@ struct Shared {
     epochs: watch::Sender<Epochs>,
     progress: watch::Sender<Progress>,
     repair: watch::Sender<Option<Repair>>,
+    followers: Followers,
 }
 
 /// What must be done to a copy before it can follow.
@@ -66,6 +68,7 @@ impl Copy {
             lineage: Mutex::new(lineage),
             progress: watch::Sender::new(progress),
             repair: watch::Sender::new(None),
+            followers: Followers::default(),
         })))
     }
 
@@ -108,6 +111,11 @@ impl Copy {
     /// What must be done to it, once that is known.
     pub fn repair(&self) -> watch::Receiver<Option<Repair>> {
         self.0.repair.subscribe()
+    }
+
+    /// Who follows it.
+    pub fn followers(&self) -> &Followers {
+        &self.0.followers
     }
 
     /// Has something done to it.

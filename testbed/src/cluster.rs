@@ -78,11 +78,13 @@ impl Node {
             "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n\
              [node]\nname = \"{}\"\nrole = \"{role}\"\n\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
+             admin = \"unix:{}\"\n\
              {upstream}\
              [replication]\n{}\n\
              [zeo]\nencoding = \"msgpack\"\n\
              [[storage]]\npath = \"{}\"\nblobs = \"{}\"\n",
             self.name,
+            self.folder.join("admin.sock").display(),
             self.replication,
             self.data().display(),
             self.folder.join("blobs").display(),
@@ -112,6 +114,11 @@ impl Node {
     /// Where other nodes connect.
     pub fn peer(&self) -> SocketAddr {
         SocketAddr::from((self.address, 8200))
+    }
+
+    /// Its control API.
+    pub fn control(&self) -> standby_admin::client::Client {
+        standby_admin::client::Client::new(&self.folder.join("admin.sock").display().to_string())
     }
 
     /// Starts it, and waits until it listens.

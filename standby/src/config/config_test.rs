@@ -144,14 +144,14 @@ fn variables_go_before_the_file_and_are_named_in_mistakes() {
         &[
             ("STANDBY__NODE__NAME", "b"),
             ("STANDBY__NODE__PRIORITY", "2"),
-            ("STANDBY__REPLICATION__ACK_TIMEOUT", "250ms"),
+            ("STANDBY__REPLICATION__CATCH_UP_LIMIT", "250ms"),
             ("STANDBY__STORAGE__0__PATH", "/data/Data.fs"),
             ("STANDBY__CLUSTER__SECRET", "another secret of ours"),
         ],
     )
     .expect("it is right");
     assert_eq!((config.node.name.as_str(), config.node.priority), ("b", 2));
-    assert_eq!(config.replication.ack_timeout, Duration::from_millis(250));
+    assert_eq!(config.replication.catch_up_limit, Duration::from_millis(250));
     assert_eq!(config.storages[0].path.to_str(), Some("/data/Data.fs"));
     assert_eq!(config.cluster.secret, Secret::Bytes(b"another secret of ours".to_vec()));
     assert!(!format!("{config:?}").contains("another secret"));

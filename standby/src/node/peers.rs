@@ -26,7 +26,7 @@ const STREAM_OPTIONS: ChannelOptions =
     ChannelOptions { window_bytes: 16 << 20, message_bytes_max: 0x7fff_ffff };
 
 /// The copies of a node, by the names of their storages.
-pub(super) type Copies = Arc<BTreeMap<String, Copy>>;
+pub(crate) type Copies = Arc<BTreeMap<String, Copy>>;
 
 /// What this node says of itself to others; `None` where it speaks with none.
 pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
@@ -131,7 +131,15 @@ async fn follow_on(connection: &Connection, options: FollowOptions, copies: &Cop
         streams.spawn(async move {
             let name = format!("{STREAM}{}", copy.name());
             let reason = match connection.open(&name, STREAM_OPTIONS).await {
-                Ok(channel) => follow(channel, &copy, options).await.to_string(),
+                Ok(channel) => {
+                    copy.note_heard(|heard| {
+                        heard.node = Some(connection.remote().node.clone());
+                        heard.connected = true;
+                    });
+                    let end = follow(channel, &copy, options).await;
+                    copy.note_heard(|heard| heard.connected = false);
+                    end.to_string()
+                }
                 Err(error) => error.to_string(),
             };
             warn!(storage = copy.name(), upstream = %connection.remote().node, %reason, "a stream ended");

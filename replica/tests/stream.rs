@@ -129,6 +129,18 @@ fn an_export_of_what_is_current_is_as_of_its_beginning() {
 }
 
 #[test]
+fn an_export_of_what_is_current_ends_with_the_last_transaction_even_if_nothing_of_it_is_current() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    from.store(&[(1, b"one")]);
+    let mut empty = from.begin();
+    empty.set_metadata(b"", b"a boundary", b"").expect("short");
+    let last = from.commit(empty);
+    follow(&from.storage, &to, Export::Current);
+    assert_eq!((to.storage.last_tid(), to.storage.last_place()), (last, from.storage.last_place()));
+}
+
+#[test]
 fn an_export_goes_on_in_the_log_of_before_while_that_is_packed() {
     let ((_one, from), (_other, to)) = (place(), place());
     let (from, to) = (Site::open(&from), Site::open(&to));

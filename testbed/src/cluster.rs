@@ -21,6 +21,7 @@ pub struct Node {
     pub server: Option<Server>,
     address: Ipv4Addr,
     replication: String,
+    program: Option<PathBuf>,
 }
 
 /// A loopback address that no other node of this or another process has.
@@ -53,9 +54,15 @@ impl Node {
             server: None,
             address: own_address(),
             replication: String::new(),
+            program: None,
         };
         node.configure(follows)?;
         Ok(node)
+    }
+
+    /// Runs this program, from the next start on, and not the one that is under test.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = Some(program.to_owned());
     }
 
     /// What its section `[replication]` says, from the next [`Node::configure`] on.
@@ -123,7 +130,7 @@ impl Node {
 
     /// Starts it, and waits until it listens.
     pub fn start(&mut self) -> Result<()> {
-        let mut command = Command::new(place::standby_binary()?);
+        let mut command = Command::new(self.program.clone().map_or_else(place::standby_binary, Ok)?);
         command.arg("run").arg(self.configuration());
         let (stdout, stderr) = (self.folder.join("stdout.log"), self.folder.join("stderr.log"));
         let log = File::options().create(true).append(true).open(&stderr)?;

@@ -26,7 +26,8 @@ fn storage(node: &Node, what: &str, holds: impl Fn(&StorageStatus) -> bool) -> R
 fn commit(node: &Node, series: u64, count: usize) -> Result<Tid> {
     runtime()?.block_on(async {
         let connection = Connection::open(node.zeo()).await?;
-        let mut committer = Committer::new(connection, series, vec![Oid::new((1 << 33) + series)], 300, Tid::ZERO);
+        let mut committer =
+            Committer::new(connection, series, vec![Oid::new((1 << 33) + series)], 300, Tid::ZERO);
         let mut last = Tid::ZERO;
         for _ in 0..count {
             last = committer.commit().await?.tid;

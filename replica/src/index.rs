@@ -160,6 +160,28 @@ impl Index {
         })
     }
 
+    /// How many transactions there are from `from` on and before `to`; counts no further than `count_max`.
+    pub(crate) fn transactions_between(
+        &self,
+        from: Tid,
+        to: Option<Tid>,
+        count_max: u64,
+    ) -> Result<u64, ReadError> {
+        let to = to.map_or(u64::MAX, Tid::get);
+        self.read(|transaction| {
+            let table = transaction.open_table(TRANSACTIONS)?;
+            let mut count = 0;
+            for found in table.range(from.get()..to)? {
+                found?;
+                count += 1;
+                if count >= count_max {
+                    break;
+                }
+            }
+            Ok(count)
+        })
+    }
+
     /// The last transaction before `tid`.
     pub(crate) fn transaction_before(&self, tid: Tid) -> Result<Option<TransactionEntry>, ReadError> {
         self.read(|transaction| {

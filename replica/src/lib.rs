@@ -74,7 +74,7 @@ pub use references::{ReferenceError, ReferenceScanner};
 pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage};
 pub use space::Reservation;
 pub use storage::Storage;
-pub use stream::{AnchorError, Export, Exported, Exporter, ImportError, NotPortable, Place};
+pub use stream::{AnchorError, Beyond, Export, Exported, Exporter, ImportError, NotPortable, Place};
 pub use transaction::Transaction;
 pub use types::{
     Changed, Committed, Current, HistoryEntry, NextRecord, ReadMode, Record, Revision, TransactionHeader,

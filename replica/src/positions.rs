@@ -84,6 +84,19 @@ impl Positions {
         Ok(self.index.transaction_from(from)?.or(pending))
     }
 
+    /// How many transactions there are from `from` on; counts no further than `count_max`.
+    pub(crate) fn transactions_from(&self, from: Tid, count_max: u64) -> Result<u64, ReadError> {
+        // In this order: what the index file takes in meanwhile leaves the pending ones only afterwards.
+        let (first_pending, pending) = {
+            let pending = self.pending();
+            let mut range = pending.transactions.range(from.get()..).map(|(tid, _)| Tid::new(*tid));
+            let first = range.next();
+            (first, u64::from(first.is_some()) + range.take(count_max as usize).count() as u64)
+        };
+        let indexed = self.index.transactions_between(from, first_pending, count_max)?;
+        Ok((indexed + pending).min(count_max))
+    }
+
     /// The last transaction up to this one.
     pub(crate) fn transaction_up_to(&self, tid: Tid) -> Result<Option<TransactionEntry>, ReadError> {
         let pending = {

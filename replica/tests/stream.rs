@@ -129,6 +129,18 @@ fn an_export_of_what_is_current_is_as_of_its_beginning() {
 }
 
 #[test]
+fn an_export_of_what_is_current_ends_with_the_last_transaction_even_if_nothing_of_it_is_current() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    from.store(&[(1, b"one")]);
+    let mut empty = from.begin();
+    empty.set_metadata(b"", b"a boundary", b"").expect("short");
+    let last = from.commit(empty);
+    follow(&from.storage, &to, Export::Current);
+    assert_eq!((to.storage.last_tid(), to.storage.last_place()), (last, from.storage.last_place()));
+}
+
+#[test]
 fn an_export_goes_on_in_the_log_of_before_while_that_is_packed() {
     let ((_one, from), (_other, to)) = (place(), place());
     let (from, to) = (Site::open(&from), Site::open(&to));
@@ -232,4 +244,23 @@ fn a_back_pointer_stays_one_while_the_copy_is_being_packed() {
     to.storage.pack(until, PackOptions::default(), &progress).expect("packed");
     assert!(*done.lock().expect("once"), "the pack came to that stage");
     assert_eq!(to.storage.last_place(), from.storage.last_place());
+}
+
+#[test]
+fn how_far_a_copy_is_behind_is_told_in_transactions_and_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = Site::open(&folder.path().join("Data.fs"));
+    let mut places = vec![(Tid::ZERO, site.storage.size_bytes())];
+    for number in 0..30u8 {
+        places.push((site.store(&[(1, &record(&[], &number.to_string()))]), site.storage.size_bytes()));
+    }
+    let end = site.storage.size_bytes();
+    for (done, (tid, size)) in places.iter().enumerate() {
+        let beyond = site.storage.beyond(*tid, 1000).expect("readable");
+        assert_eq!((beyond.transactions, beyond.counted), (30 - done as u64, true));
+        assert_eq!(beyond.bytes, end - size);
+        assert_eq!(beyond.first, places.get(done + 1).map(|(tid, _)| *tid));
+    }
+    let some = site.storage.beyond(Tid::ZERO, 7).expect("readable");
+    assert_eq!((some.transactions, some.counted), (7, false));
 }

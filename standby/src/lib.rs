@@ -5,6 +5,7 @@
 //! | [`cli`] | the command line |
 //! | `serve`, `process`, `opening` | one server, from start to stop |
 //! | `node`, [`config`] | a node of a cluster, and what its file says |
+//! | `control` | the control API |
 //! | [`replication`] | a copy that follows another |
 //! | `listener`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
 //! | `door` | when clients are let in |
@@ -18,6 +19,7 @@ mod busy_poll;
 pub mod cli;
 pub mod config;
 mod connection;
+mod control;
 mod door;
 mod listener;
 mod node;

@@ -220,7 +220,7 @@ fn prepare_tcp(stream: &TcpStream) {
 }
 
 /// A socket file that a server left behind when it was killed; one that a server still listens on stays.
-fn remove_dead_socket(path: &std::path::Path) -> io::Result<()> {
+pub(crate) fn remove_dead_socket(path: &std::path::Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;

@@ -4,6 +4,7 @@ mod ceiling;
 pub mod drive;
 mod memory;
 pub mod pack;
+pub mod replication;
 mod table;
 mod throughput;
 pub mod zeo;

@@ -20,6 +20,8 @@ pub struct Node {
     /// Its process, while it runs.
     pub server: Option<Server>,
     address: Ipv4Addr,
+    replication: String,
+    program: Option<PathBuf>,
 }
 
 /// A loopback address that no other node of this or another process has.
@@ -46,9 +48,26 @@ impl Node {
     pub fn new(parent: &Path, name: &str, follows: Follows<'_>) -> Result<Self> {
         let folder = parent.join(name);
         std::fs::create_dir_all(&folder)?;
-        let node = Self { name: name.to_owned(), folder, server: None, address: own_address() };
+        let node = Self {
+            name: name.to_owned(),
+            folder,
+            server: None,
+            address: own_address(),
+            replication: String::new(),
+            program: None,
+        };
         node.configure(follows)?;
         Ok(node)
+    }
+
+    /// Runs this program, from the next start on, and not the one that is under test.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = Some(program.to_owned());
+    }
+
+    /// What its section `[replication]` says, from the next [`Node::configure`] on.
+    pub fn set_replication(&mut self, settings: &str) {
+        settings.clone_into(&mut self.replication);
     }
 
     /// Writes the configuration anew, for the next start.
@@ -66,10 +85,14 @@ impl Node {
             "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n\
              [node]\nname = \"{}\"\nrole = \"{role}\"\n\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
+             admin = \"unix:{}\"\n\
              {upstream}\
+             [replication]\n{}\n\
              [zeo]\nencoding = \"msgpack\"\n\
              [[storage]]\npath = \"{}\"\nblobs = \"{}\"\n",
             self.name,
+            self.folder.join("admin.sock").display(),
+            self.replication,
             self.data().display(),
             self.folder.join("blobs").display(),
         );
@@ -100,9 +123,14 @@ impl Node {
         SocketAddr::from((self.address, 8200))
     }
 
+    /// Its control API.
+    pub fn control(&self) -> standby_admin::client::Client {
+        standby_admin::client::Client::new(&self.folder.join("admin.sock").display().to_string())
+    }
+
     /// Starts it, and waits until it listens.
     pub fn start(&mut self) -> Result<()> {
-        let mut command = Command::new(place::standby_binary()?);
+        let mut command = Command::new(self.program.clone().map_or_else(place::standby_binary, Ok)?);
         command.arg("run").arg(self.configuration());
         let (stdout, stderr) = (self.folder.join("stdout.log"), self.folder.join("stderr.log"));
         let log = File::options().create(true).append(true).open(&stderr)?;

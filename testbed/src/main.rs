@@ -25,6 +25,8 @@ enum Bench {
     Zeo(bench::zeo::Options),
     /// Packs, beside ZODB's own and of a server at work
     Pack(bench::pack::Options),
+    /// Replicas: how they catch up, and what they cost the primary
+    Replication(bench::replication::Options),
     /// The load alone, on a server that runs already
     Drive(bench::drive::Options),
 }
@@ -38,6 +40,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Bench::Pack(options) => {
             let met = bench::pack::run(&options)?;
+            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Bench::Replication(options) => {
+            let met = bench::replication::run(&options)?;
             Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Bench::Drive(options) => bench::drive::run(&options).map(|()| ExitCode::SUCCESS),

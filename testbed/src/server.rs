@@ -253,6 +253,16 @@ impl Server {
         self.signal(Signal::TERM)
     }
 
+    /// SIGSTOP: it stands still.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) -> Result<()> {
         self.process.0.kill()?;

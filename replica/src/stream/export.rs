@@ -177,7 +177,8 @@ impl Exporter {
                     blobs.push(oid);
                 }
             }
-            if writer.finish() == 0 && only_current {
+            // The last one always goes: a copy ends where the original does.
+            if writer.finish() == 0 && only_current && header.tid < self.anchor.tid {
                 out.truncate(begin);
                 continue;
             }

@@ -2,12 +2,14 @@
 //! at which two copies can be compared.
 
 mod anchoring;
+mod beyond;
 mod export;
 mod import;
 mod place;
 mod portable;
 
 pub use self::anchoring::AnchorError;
+pub use self::beyond::Beyond;
 pub use self::export::{Export, Exported, Exporter};
 pub use self::import::ImportError;
 pub use self::place::Place;

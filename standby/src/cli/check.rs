@@ -84,8 +84,8 @@ fn summary(config: &NodeConfig) -> String {
     if let Some(upstream) = upstream {
         lines.push(format!("follows {}", upstream.addresses.join(" or ")));
     }
-    if replication.acks > 0 {
-        lines.push(format!("answers a client when {} replica(s) have its transaction", replication.acks));
+    if let Some(acks) = &replication.acks {
+        lines.push(format!("answers a client when {} replica(s) have its transaction", acks.needed));
     }
     for storage in storages {
         let blobs =

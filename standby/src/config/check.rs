@@ -24,13 +24,14 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
         }
         _ => {}
     }
-    // Whoever asks for these relies on them.
-    if replication.acks > 0 {
-        document
-            .wrong("replication.acks", "waiting for acknowledgements is not built yet: leave `acks` at 0");
+    if replication.acks.is_some() && node.role == Role::Primary && listen.peer.is_none() {
+        document.wrong(
+            "replication.acks",
+            "nobody can acknowledge: a primary with `acks` needs `peer` in [listen]",
+        );
     }
-    if listen.admin.is_some() {
-        document.wrong("listen.admin", "there is no control API yet: remove `admin`");
+    if matches!(listen.admin, Some(ListenAddress::Tcp(_))) {
+        document.wrong("listen.admin", "the control API listens on unix:PATH only");
     }
     let talks = listen.peer.is_some() || upstream.is_some();
     if talks && (cluster.secret == Secret::None || cluster.name.is_empty()) {

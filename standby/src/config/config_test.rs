@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use super::{NodeConfig, OnAckTimeout, Role, Secret, parse};
+use super::{NodeConfig, Role, Secret, parse};
 use crate::listener::ListenAddress;
 use crate::replication::message::Recovery;
+use crate::service::acks::{AckOptions, OnAckTimeout};
 
 const PRIMARY: &str = r#"
 [cluster]
@@ -40,8 +41,23 @@ fn a_primary_needs_little() {
     assert_eq!((config.node.name.as_str(), config.node.role), ("a", Role::Primary));
     assert_eq!(config.listen.zeo, Some(ListenAddress::Tcp("127.0.0.1:8100".into())));
     assert_eq!(config.storages[0].name, "1");
-    assert_eq!(config.replication.on_ack_timeout, OnAckTimeout::Wait);
+    assert_eq!(config.replication.acks, None);
     assert!(config.node.electable && config.node.voter);
+}
+
+#[test]
+fn acknowledgements_are_asked_for_with_a_limit_and_what_happens_then() {
+    let acks =
+        |text: &str| read(&format!("{PRIMARY}[replication]\n{text}")).map(|config| config.replication.acks);
+    let options = |needed, seconds, on_timeout| {
+        Ok(Some(AckOptions { needed, timeout: Duration::from_secs(seconds), on_timeout }))
+    };
+    assert_eq!(acks("acks = 0\non_ack_timeout = \"continue\""), Ok(None));
+    assert_eq!(acks("acks = 1"), options(1, 5, OnAckTimeout::Wait));
+    let all = "acks = 2\nack_timeout = \"3s\"\non_ack_timeout = \"continue\"";
+    assert_eq!(acks(all), options(2, 3, OnAckTimeout::Continue));
+    let told = acks("acks = 17").expect_err("too many").join("");
+    assert!(told.contains("expected a whole number up to 16"), "{told}");
 }
 
 #[test]
@@ -110,7 +126,8 @@ fn what_does_not_fit_together_is_refused() {
     let twins = add("[[storage]]\nname = \"2\"\npath = \"var/Data.fs\"\nblobs = \"var/blobs\"\n");
     assert!(twins.contains("two storages are in var/Data.fs"), "{twins}");
     assert!(twins.contains("share a blob directory"), "{twins}");
-    assert!(add("[replication]\nacks = 1\n").contains("not built yet"));
+    let deaf = format!("{PRIMARY}[replication]\nacks = 1\n").replace("peer = ", "zeo_ro = ");
+    assert!(read(&deaf).expect_err("nobody comes").join("").contains("nobody can acknowledge"));
     let same = PRIMARY.replace("127.0.0.1:8200", "127.0.0.1:8100");
     assert!(read(&same).expect_err("taken").join("").contains("`peer` and `zeo` are both 127.0.0.1:8100"));
     let alone = PRIMARY.replace("secret = \"0123456789abcdef\"", "");
@@ -127,14 +144,14 @@ fn variables_go_before_the_file_and_are_named_in_mistakes() {
         &[
             ("STANDBY__NODE__NAME", "b"),
             ("STANDBY__NODE__PRIORITY", "2"),
-            ("STANDBY__REPLICATION__ACK_TIMEOUT", "250ms"),
+            ("STANDBY__REPLICATION__CATCH_UP_LIMIT", "250ms"),
             ("STANDBY__STORAGE__0__PATH", "/data/Data.fs"),
             ("STANDBY__CLUSTER__SECRET", "another secret of ours"),
         ],
     )
     .expect("it is right");
     assert_eq!((config.node.name.as_str(), config.node.priority), ("b", 2));
-    assert_eq!(config.replication.ack_timeout, Duration::from_millis(250));
+    assert_eq!(config.replication.catch_up_limit, Duration::from_millis(250));
     assert_eq!(config.storages[0].path.to_str(), Some("/data/Data.fs"));
     assert_eq!(config.cluster.secret, Secret::Bytes(b"another secret of ours".to_vec()));
     assert!(!format!("{config:?}").contains("another secret"));

@@ -18,7 +18,7 @@ pub use self::cluster::{Cluster, Listen, Node, Role, Secret};
 pub use self::limits::{Limits, Zeo};
 pub use self::mistakes::{Mistake, Mistakes};
 use self::reader::Document;
-pub use self::replication::{OnAckTimeout, Replication, Upstream};
+pub use self::replication::{Replication, Upstream};
 use crate::cli::storage_spec::StorageSpec;
 use crate::tls::TlsOptions;
 

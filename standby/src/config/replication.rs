@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::reader::Document;
 use super::values;
 use crate::replication::message::Recovery;
+use crate::service::acks::{AckOptions, OnAckTimeout};
+
+/// Most acknowledgements that can be asked for.
+const ACKS_MAX: u64 = 16;
 
 /// What a replica follows.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,24 +37,11 @@ impl Upstream {
     }
 }
 
-/// What a primary does when too few replicas acknowledge in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnAckTimeout {
-    /// Waits on: the client is not answered.
-    Wait,
-    /// Answers the client all the same, and says so in the log and in the status.
-    Continue,
-}
-
 /// How a node replicates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replication {
-    /// So many electable replicas must have a transaction before its client is answered.
-    pub acks: u64,
-    /// How long that may take.
-    pub ack_timeout: Duration,
-    /// What happens then.
-    pub on_ack_timeout: OnAckTimeout,
+    /// What electable replicas of its group must have before a client is answered; `None`: nothing.
+    pub acks: Option<AckOptions>,
     /// A replica packs when its upstream has packed.
     pub follow_pack: bool,
     /// A client of a replica waits at most so long for the replica to catch up with what it knows of its upstream.
@@ -59,10 +50,17 @@ pub struct Replication {
 
 impl Replication {
     pub(super) fn read(document: &mut Document<'_>) -> Self {
-        document.section_or_empty("replication", |section| Self {
-            acks: section.or("acks", values::count, 0),
-            ack_timeout: section.or("ack_timeout", values::duration, Duration::from_secs(5)),
-            on_ack_timeout: section.or(
+        document.section_or_empty("replication", |section| {
+            let needed = section.or(
+                "acks",
+                |value| match values::count(value)? {
+                    count @ 0..=ACKS_MAX => Ok(count as usize),
+                    _ => Err(format!("expected a whole number up to {ACKS_MAX}")),
+                },
+                0,
+            );
+            let timeout = section.or("ack_timeout", values::duration, Duration::from_secs(5));
+            let on_timeout = section.or(
                 "on_ack_timeout",
                 |value| match values::text(value)?.as_str() {
                     "wait" => Ok(OnAckTimeout::Wait),
@@ -70,9 +68,12 @@ impl Replication {
                     other => Err(format!("expected \"wait\" or \"continue\", not {other:?}")),
                 },
                 OnAckTimeout::Wait,
-            ),
-            follow_pack: section.or("follow_pack", values::flag, true),
-            catch_up_limit: section.or("catch_up_limit", values::duration, Duration::from_secs(10)),
+            );
+            Self {
+                acks: (needed > 0).then_some(AckOptions { needed, timeout, on_timeout }),
+                follow_pack: section.or("follow_pack", values::flag, true),
+                catch_up_limit: section.or("catch_up_limit", values::duration, Duration::from_secs(10)),
+            }
         })
     }
 }

@@ -6,17 +6,20 @@ mod peers;
 mod readiness;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use self::listeners::Listeners;
-use self::peers::Copies;
+pub(crate) use self::peers::Copies;
+pub(crate) use self::readiness::of_copy as readiness_of;
 use crate::config::{NodeConfig, Role};
+use crate::control;
 use crate::door::{Keeper, Readiness};
+use crate::listener::ListenAddress;
 use crate::opening::{self, ServiceSettings};
 use crate::peer::PeerListener;
 use crate::process::{Signals, run_until_done};
@@ -44,6 +47,7 @@ async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
 /// Runs until the node is to stop, or copies must be mended before it can go on.
 async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<mend::Repairs>> {
     let NodeConfig { node, zeo, limits, storages, .. } = config;
+    let started = SystemTime::now();
     // Bound first: a port that is taken is found before a large file is indexed.
     let listeners = Listeners::bind(config).await?;
     let identity = peers::identity(config)?;
@@ -52,6 +56,11 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         _ => None,
     };
     let peer_address = peer.as_ref().map(PeerListener::address).transpose()?;
+    let admin = match &config.listen.admin {
+        Some(ListenAddress::Unix(path)) => Some(control::bind(path)?),
+        Some(ListenAddress::Tcp(_)) => bail!("the control API listens on unix:PATH only"),
+        None => None,
+    };
     let settings = ServiceSettings {
         read_only: false,
         invalidations: zeo.invalidations,
@@ -79,6 +88,10 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         Role::Primary => {
             for copy in copies.values() {
                 copy.begin_epoch(&node.name).await?;
+                if let Some(acks) = config.replication.acks {
+                    copy.service().require_acknowledgements(acks);
+                    background.spawn(copy.service().clone().watch_acknowledgements(acks));
+                }
             }
             (Keeper::new(Readiness::Open), Keeper::new(Readiness::Open))
         }
@@ -97,7 +110,12 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         background.spawn(peers::follow_upstream(upstream, options, identity, copies.clone()));
     }
     if let Some(peer) = peer {
-        background.spawn(peers::serve(peer, copies.clone(), stopped.clone()));
+        background.spawn(peers::serve(peer, node.group.clone(), copies.clone(), stopped.clone()));
+    }
+    background.spawn(control::keep_lag_log(copies.clone()));
+    if let Some(admin) = admin {
+        let subject = control::Subject { config: config.clone(), copies: copies.clone(), started };
+        background.spawn(control::serve(admin, subject));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;
     let repairs = tokio::select! {

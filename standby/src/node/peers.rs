@@ -14,16 +14,19 @@ use crate::listener::ListenAddress;
 use crate::peer::{Backoff, ChannelOptions, Connection, Hello, Identity, PeerListener, dial};
 use crate::replication::copy::Copy;
 use crate::replication::downstream;
+use crate::replication::followers::Peer;
 use crate::replication::upstream::{FollowOptions, follow};
 
 /// What begins the name of a channel on which a storage is streamed.
 const STREAM: &str = "stream:";
+/// The feature of a node that may become the primary.
+const ELECTABLE: &str = "electable";
 /// A transaction is one message.
 const STREAM_OPTIONS: ChannelOptions =
     ChannelOptions { window_bytes: 16 << 20, message_bytes_max: 0x7fff_ffff };
 
 /// The copies of a node, by the names of their storages.
-pub(super) type Copies = Arc<BTreeMap<String, Copy>>;
+pub(crate) type Copies = Arc<BTreeMap<String, Copy>>;
 
 /// What this node says of itself to others; `None` where it speaks with none.
 pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
@@ -32,7 +35,7 @@ pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
         cluster: config.cluster.name.clone(),
         node: config.node.name.clone(),
         group: config.node.group.clone(),
-        features: Vec::new(),
+        features: if config.node.electable { vec![ELECTABLE.to_owned()] } else { Vec::new() },
     };
     Ok(Some(Arc::new(Identity::new(hello, secret)?)))
 }
@@ -45,12 +48,17 @@ pub(super) async fn bind(address: &ListenAddress, identity: &Arc<Identity>) -> R
 }
 
 /// Lets other nodes follow, until the node stops.
-pub(super) async fn serve(mut listener: PeerListener, copies: Copies, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    mut listener: PeerListener,
+    group: String,
+    copies: Copies,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             connection = listener.next() => {
-                connections.spawn(serve_one(connection, copies.clone()));
+                connections.spawn(serve_one(connection, group.clone(), copies.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -58,8 +66,14 @@ pub(super) async fn serve(mut listener: PeerListener, copies: Copies, mut stoppe
     }
 }
 
-async fn serve_one(connection: Connection, copies: Copies) {
-    let remote = connection.remote().node.clone();
+async fn serve_one(connection: Connection, group: String, copies: Copies) {
+    let remote = connection.remote();
+    let electable = remote.features.iter().any(|feature| feature == ELECTABLE);
+    let peer = Peer {
+        node: remote.node.clone(),
+        group: remote.group.clone(),
+        acknowledges: electable && remote.group == group,
+    };
     let mut streams = JoinSet::new();
     while let Some(opening) = connection.next_opening().await {
         let Some(name) = opening.name().strip_prefix(STREAM) else { continue };
@@ -75,9 +89,9 @@ async fn serve_one(connection: Connection, copies: Copies) {
         let copy = copy.clone();
         match opening.accept(STREAM_OPTIONS) {
             Ok(channel) => {
-                streams.spawn(downstream::serve(channel, copy, remote.clone()));
+                streams.spawn(downstream::serve(channel, copy, peer.clone()));
             }
-            Err(error) => info!(%remote, %error, "a stream did not begin"),
+            Err(error) => info!(remote = %peer.node, %error, "a stream did not begin"),
         }
     }
 }
@@ -117,7 +131,15 @@ async fn follow_on(connection: &Connection, options: FollowOptions, copies: &Cop
         streams.spawn(async move {
             let name = format!("{STREAM}{}", copy.name());
             let reason = match connection.open(&name, STREAM_OPTIONS).await {
-                Ok(channel) => follow(channel, &copy, options).await.to_string(),
+                Ok(channel) => {
+                    copy.note_heard(|heard| {
+                        heard.node = Some(connection.remote().node.clone());
+                        heard.connected = true;
+                    });
+                    let end = follow(channel, &copy, options).await;
+                    copy.note_heard(|heard| heard.connected = false);
+                    end.to_string()
+                }
                 Err(error) => error.to_string(),
             };
             warn!(storage = copy.name(), upstream = %connection.remote().node, %reason, "a stream ended");

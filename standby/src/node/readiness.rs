@@ -28,9 +28,12 @@ fn least(all: impl IntoIterator<Item = Readiness>) -> Readiness {
 
 /// The readiness of a node whose copies are so.
 pub(super) fn of(copies: &Copies) -> Readiness {
-    let of_copy =
-        |copy: &Copy| readiness(*copy.progress().borrow(), copy.service().storage().last_place().tid);
     least(copies.values().map(of_copy))
+}
+
+/// The readiness of one copy.
+pub(crate) fn of_copy(copy: &Copy) -> Readiness {
+    readiness(*copy.progress().borrow(), copy.service().storage().last_place().tid)
 }
 
 /// Opens and closes the door as the copies come along, until the task is dropped.

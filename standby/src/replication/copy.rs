@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use replica::{Epoch, Epochs, Lineage, LineageError, Transaction};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use zeo_proto::Tid;
 
+use super::followers::Followers;
 use super::message::Have;
 use crate::service::Service;
 
@@ -22,6 +24,19 @@ struct Shared {
     epochs: watch::Sender<Epochs>,
     progress: watch::Sender<Progress>,
     repair: watch::Sender<Option<Repair>>,
+    followers: Followers,
+    heard: Mutex<Heard>,
+}
+
+/// What was heard of the upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The last node that was followed.
+    pub node: Option<String>,
+    /// It still is.
+    pub connected: bool,
+    /// When it said last how far it is.
+    pub at: Option<Instant>,
 }
 
 /// What must be done to a copy before it can follow.
@@ -66,6 +81,8 @@ impl Copy {
             lineage: Mutex::new(lineage),
             progress: watch::Sender::new(progress),
             repair: watch::Sender::new(None),
+            followers: Followers::default(),
+            heard: Mutex::default(),
         })))
     }
 
@@ -108,6 +125,21 @@ impl Copy {
     /// What must be done to it, once that is known.
     pub fn repair(&self) -> watch::Receiver<Option<Repair>> {
         self.0.repair.subscribe()
+    }
+
+    /// What was heard of its upstream.
+    pub fn heard(&self) -> Heard {
+        self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what was heard of its upstream.
+    pub fn note_heard(&self, change: impl FnOnce(&mut Heard)) {
+        change(&mut self.0.heard.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Who follows it.
+    pub fn followers(&self) -> &Followers {
+        &self.0.followers
     }
 
     /// Has something done to it.

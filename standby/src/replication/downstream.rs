@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
 
 use super::copy::Copy;
+use super::followers::{Peer, Place as FollowerPlace, Reached};
 use super::message::{
     BLOB_PART_BYTES_MAX, Flow, FromSink, FromSource, TRANSACTION_HEADER, put_transaction_header,
 };
@@ -39,11 +40,13 @@ enum End {
 }
 
 /// Lets the node at the other end follow, until it leaves.
-pub async fn serve(channel: Channel, copy: Copy, remote: String) {
-    let storage = copy.name().to_owned();
+pub async fn serve(channel: Channel, copy: Copy, peer: Peer) {
+    let (storage, remote) = (copy.name().to_owned(), peer.node.clone());
     info!(%storage, %remote, "a stream begins");
     let (sender, receiver) = channel.split();
-    let mut downstream = Downstream { copy, sender: sender.clone(), feed: None, actions: VecDeque::new() };
+    let place = copy.followers().join(copy.service().clone(), peer);
+    let mut downstream =
+        Downstream { copy, sender: sender.clone(), place, feed: None, actions: VecDeque::new() };
     match downstream.run(receiver).await {
         end @ (End::Left | End::Channel(_)) => info!(%storage, %remote, reason = %end, "a stream ended"),
         end => {
@@ -56,6 +59,7 @@ pub async fn serve(channel: Channel, copy: Copy, remote: String) {
 struct Downstream {
     copy: Copy,
     sender: ChannelSender,
+    place: FollowerPlace,
     feed: Option<Feed>,
     actions: VecDeque<Action>,
 }
@@ -82,23 +86,18 @@ impl Downstream {
                     self.receive(&mut source, received)?;
                 }
             }
-            let actions = tokio::select! {
-                received = receiver.recv() => {
-                    self.receive(&mut source, received)?;
-                    continue;
-                }
+            tokio::select! {
+                received = receiver.recv() => self.receive(&mut source, received)?,
                 changed = tip.changed() => {
                     changed.map_err(|_| End::Changed)?;
-                    source.handle(Instant::now(), Event::Published(self.standing()))
+                    self.handle(&mut source, Event::Published(self.standing()));
                 }
                 _ = epochs.changed() => return Err(End::Changed),
                 _ = ticks.tick() => {
-                    let mut actions = source.handle(Instant::now(), Event::Published(self.standing()));
-                    actions.extend(source.handle(Instant::now(), Event::Tick));
-                    actions
+                    self.handle(&mut source, Event::Published(self.standing()));
+                    self.handle(&mut source, Event::Tick);
                 }
-            };
-            self.actions.extend(actions);
+            }
         }
     }
 
@@ -112,12 +111,17 @@ impl Downstream {
             Some(Incoming::Request(_)) => return Ok(()), // dropped, and so refused
             None => return Err(End::Left),
         };
-        self.actions.extend(source.handle(Instant::now(), Event::Received(message)));
+        self.handle(source, Event::Received(message));
         Ok(())
     }
 
+    fn handle(&mut self, source: &mut Source, event: Event) {
+        self.actions.extend(source.handle(Instant::now(), event));
+        let (flowing, sent, durable) = (source.is_flowing(), source.sent(), source.durable());
+        self.place.note(Reached { flowing, sent, durable });
+    }
+
     async fn act(&mut self, source: &mut Source, action: Action) -> Result<(), End> {
-        let now = Instant::now();
         match action {
             Action::Send(message) => {
                 if let FromSource::Stream { anchor, .. } = &message
@@ -130,14 +134,14 @@ impl Downstream {
             Action::Look(tid) => {
                 let storage = self.copy.service().storage().clone();
                 let place = spawn_blocking(move || storage.place_up_to(tid)).await.expect("no panic")?;
-                self.actions.extend(source.handle(now, Event::Looked(place)));
+                self.handle(source, Event::Looked(place));
             }
             Action::Export { what, after } => {
                 let copy = self.copy.clone();
                 let feed = spawn_blocking(move || Feed::open(&copy, what, after)).await.expect("no panic")?;
                 let anchor = feed.exporter.anchor();
                 self.feed = Some(feed);
-                self.actions.extend(source.handle(now, Event::Exporting(anchor)));
+                self.handle(source, Event::Exporting(anchor));
             }
             Action::ReadNext => self.read_next(source).await?,
             Action::Close(reason) => {
@@ -159,7 +163,7 @@ impl Downstream {
         self.feed = Some(feed);
         let (items, last) = read?;
         let event = last.map_or(Event::AtEnd, Event::Sent);
-        self.actions.extend(source.handle(Instant::now(), event));
+        self.handle(source, event);
         for item in items {
             match item {
                 Item::Message(message) => self.sender.send(message).await?,

@@ -6,6 +6,7 @@
 
 pub mod copy;
 pub mod downstream;
+pub mod followers;
 pub mod message;
 pub mod plan;
 mod ready_now;

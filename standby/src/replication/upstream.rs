@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
+use std::time::Instant;
 
 use bytes::Bytes;
 use replica::{CommitError, Reservation, StagedBlob, Transaction};
@@ -199,6 +200,7 @@ impl Upstream {
             Action::SetAside => return Err(self.begin_again(Repair::SetAside)),
             Action::Pack(until) => self.pack(until),
             Action::Upstream { last, distance, .. } => {
+                self.copy.note_heard(|heard| heard.at = Some(Instant::now()));
                 self.copy.note(|progress| {
                     progress.upstream = Some(last);
                     progress.distance = distance.saturating_add(1);

@@ -1,6 +1,8 @@
 //! One served storage: what all of its sessions share.
 
+pub mod acks;
 pub mod apply;
+mod gate;
 pub mod invalidations;
 pub mod locks;
 pub mod mailbox;
@@ -21,6 +23,7 @@ use tracing::{error, warn};
 use zeo_proto::{Oid, Tid};
 
 use self::apply::Applied;
+use self::gate::Gate;
 use self::invalidations::InvalidationPolicy;
 use self::locks::{Answer, Claims, LockTable, Owner};
 use self::mailbox::{Event, Mailbox};
@@ -67,8 +70,9 @@ struct Exchange {
     storage_name: String,
     publications: Publications,
     locks: Mutex<Locks>,
-    /// The last transaction that was published.
+    /// The last transaction that is durable.
     tip: watch::Sender<Tid>,
+    gate: Mutex<Gate>,
     /// Who is told of transactions that come from another node.
     applied: Mutex<Option<mpsc::UnboundedSender<Applied>>>,
 }
@@ -93,6 +97,7 @@ impl Service {
             publications,
             locks: Mutex::default(),
             tip: watch::Sender::new(storage.last_tid()),
+            gate: Mutex::default(),
             applied: Mutex::default(),
         });
         let committer = (!storage.is_read_only()).then(|| storage.start_committer(exchange.clone()));
@@ -126,7 +131,7 @@ impl Service {
         &self.0.exchange.publications
     }
 
-    /// The last transaction that was published, as it changes.
+    /// The last transaction that is durable, as it changes: published, or about to be.
     pub fn tip(&self) -> watch::Receiver<Tid> {
         self.0.exchange.tip.subscribe()
     }
@@ -262,9 +267,9 @@ impl Exchange {
     }
 }
 
-/// Published first, unlocked second: a vote that a transaction lets through is answered after its invalidation.
-impl Publish for Exchange {
-    fn published(&self, batch: Vec<Committed>) {
+impl Exchange {
+    /// Published first, unlocked second: a vote that a transaction lets through is answered after its invalidation.
+    fn publish(&self, batch: Vec<Committed>) {
         let owners: Vec<Owner> = {
             let mut locks = self.lock_table();
             batch.iter().map(|committed| locks.committed(committed.tag)).collect()
@@ -273,11 +278,16 @@ impl Publish for Exchange {
             let Committed { tid, oids, object_count, size_bytes, .. } = committed;
             self.publications.publish(tid, oids, *owner, object_count, size_bytes);
             self.tell_applied(*owner, Ok(tid));
-            self.tip.send_replace(tid);
         }
         for owner in owners {
             self.unlock(owner);
         }
+    }
+}
+
+impl Publish for Exchange {
+    fn published(&self, batch: Vec<Committed>) {
+        self.durable(batch);
     }
 
     fn failed(&self, tag: u64, reason: &CommitError) {

@@ -1,7 +1,7 @@
 //! What this machine could do at best: a server that does nothing but answer, and a log that is nothing but a log.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,6 +10,9 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use zeo_proto::{Encoder, Encoding, MsgId, Oid, Tid};
+
+/// The bare copy reads and writes so much at a time, in bytes.
+const COPY_BYTES: usize = 1 << 20;
 
 /// A server on a thread of its own that answers every frame with the same ready-made reply to a load: no lookups, no
 /// decoding, no handshake. It lives as long as the process.
@@ -61,6 +64,38 @@ async fn answer(mut stream: TcpStream, reply: Vec<u8>) -> std::io::Result<()> {
         filled -= position;
         stream.write_all(&output).await?;
     }
+}
+
+/// A copy of a file over loopback to another, with one `fdatasync` at the end: how long it takes.
+pub(super) fn bare_copy(from: &Path, to: &Path) -> Result<Duration> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut source = File::open(from)?;
+    let began = Instant::now();
+    let sending = std::thread::spawn(move || -> Result<()> {
+        let mut socket = std::net::TcpStream::connect(address)?;
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            match source.read(&mut buffer)? {
+                0 => return Ok(()),
+                read => socket.write_all(&buffer[..read])?,
+            }
+        }
+    });
+    let (mut socket, _) = listener.accept()?;
+    let mut target = File::create_new(to)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        match socket.read(&mut buffer)? {
+            0 => break,
+            read => target.write_all(&buffer[..read])?,
+        }
+    }
+    target.sync_data().context("fdatasync")?;
+    let took = began.elapsed();
+    sending.join().expect("no panic")?;
+    std::fs::remove_file(to)?;
+    Ok(took)
 }
 
 /// Appends of `bytes` each followed by `fdatasync`, per second, on the file system of `folder`.

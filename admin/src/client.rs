@@ -1,0 +1,55 @@
+//! Asking a node.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use standby_control::NodeStatus;
+use tokio::net::UnixStream;
+
+/// No answer is longer, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A node's control API.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// The one on this address, as it is written in configurations: `unix:PATH`, or just the path.
+    pub fn new(address: &str) -> Self {
+        Self { socket: Path::new(address.strip_prefix("unix:").unwrap_or(address)).to_owned() }
+    }
+
+    /// What the node says of itself.
+    ///
+    /// # Errors
+    /// It cannot be reached, or does not answer as it should.
+    pub async fn status(&self) -> Result<NodeStatus> {
+        self.get("/v1/status").await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let shown = self.socket.display();
+        let stream = UnixStream::connect(&self.socket).await.with_context(|| {
+            format!("no node answers at unix:{shown}: is it running, with `admin` in [listen]?")
+        })?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::get(path).header("host", "standby").body(Empty::<Bytes>::new())?;
+        let response =
+            sender.send_request(request).await.with_context(|| format!("unix:{shown} broke off"))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("unix:{shown}: {error}"))?.to_bytes();
+        if !status.is_success() {
+            bail!("the node refused: {status}: {}", String::from_utf8_lossy(&body).trim());
+        }
+        serde_json::from_slice(&body).with_context(|| format!("unix:{shown} answers something else"))
+    }
+}

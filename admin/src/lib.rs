@@ -1,0 +1,5 @@
+//! The operator's tool: a client of the control API.
+
+pub mod client;
+pub mod status;
+pub mod units;

@@ -1,0 +1,136 @@
+//! `standby-admin status`: a node and its followers, as an operator reads them.
+
+use standby_control::{CopyState, FollowerStatus, Lag, NodeStatus, Role, StorageStatus, UpstreamStatus};
+
+use crate::units::{bytes, moment, seconds};
+
+/// The status as text, for a terminal.
+pub fn shown(status: &NodeStatus) -> String {
+    let role = match status.role {
+        Role::Primary => "primary",
+        Role::Replica => "replica",
+    };
+    let NodeStatus { node, group, version, .. } = status;
+    let since = seconds(status.now - status.started);
+    let mut text = format!("node {node} in group {group}: {role}, up {since}, standby {version}\n");
+    for storage in &status.storages {
+        text.push('\n');
+        show_storage(&mut text, storage);
+    }
+    text
+}
+
+fn show_storage(text: &mut String, storage: &StorageStatus) {
+    let state = match storage.state {
+        CopyState::Serving => "serving",
+        CopyState::Behind => "BEHIND its upstream",
+        CopyState::Incomplete => "INCOMPLETE: not served before it is whole",
+    };
+    let StorageStatus { name, clients, epoch, last_tid, log_bytes, .. } = storage;
+    let last = storage.last_time.map_or("empty".to_owned(), moment);
+    text.push_str(&format!("storage {name}: {state}\n"));
+    let mut line = |key: &str, value: String| text.push_str(&format!("  {key:<16}{value}\n"));
+    line("last commit", format!("{last}  (tid {last_tid}, epoch {epoch})"));
+    line("log", bytes(*log_bytes));
+    line("clients", clients.to_string());
+    if let Some(upstream) = &storage.upstream {
+        line("follows", upstream_text(upstream));
+    }
+    if let Some(acks) = &storage.acknowledgements {
+        let state = match () {
+            () if acks.fell_back => "TOO FEW: clients are answered without them".to_owned(),
+            () if acks.waiting > 0 && acks.present < acks.needed => {
+                format!("TOO FEW: {} commits wait, for {}", acks.waiting, seconds(acks.waiting_seconds))
+            }
+            () if acks.present < acks.needed => "TOO FEW: the next commit will wait".to_owned(),
+            () => "in step".to_owned(),
+        };
+        line("acknowledged by", format!("{} of {} needed: {state}", acks.present, acks.needed));
+    }
+    if storage.upstream.is_none() && storage.followers.is_empty() {
+        line("followers", "none".to_owned());
+    }
+    if !storage.followers.is_empty() {
+        text.push_str(&followers_table(&storage.followers));
+    }
+}
+
+fn upstream_text(upstream: &UpstreamStatus) -> String {
+    let name = upstream.node.as_deref().unwrap_or("nobody yet");
+    let lag = match upstream.lag_seconds {
+        lag if upstream.last_tid.is_none() || lag > 0.0 => format!("behind by {} of commits", seconds(lag)),
+        _ => "has all that it is known to have".to_owned(),
+    };
+    match (upstream.connected, upstream.heard) {
+        (true, Some(_)) => format!("{name}: {lag}"),
+        (true, None) => format!("{name}: connected"),
+        (false, Some(heard)) => format!("{name}: CUT OFF, last heard {} ago, {lag}", seconds(heard)),
+        (false, None) => format!("{name}: NOT CONNECTED"),
+    }
+}
+
+fn followers_table(followers: &[FollowerStatus]) -> String {
+    let header = ["follower", "group", "state", "transactions", "bytes", "time"].map(str::to_owned);
+    let mut rows = vec![header];
+    for follower in followers {
+        let FollowerStatus { node, group, lag, .. } = follower;
+        let Lag { transactions, more, .. } = *lag;
+        let state = match (follower.flowing, transactions) {
+            (false, _) => "comparing",
+            (true, 0) => "in step",
+            (true, _) => "streaming",
+        };
+        let at_least = if more { "> " } else { "" };
+        rows.push([
+            node.clone(),
+            group.clone(),
+            state.to_owned(),
+            format!("{at_least}{transactions}"),
+            bytes(lag.bytes),
+            seconds(lag.seconds),
+        ]);
+    }
+    let widths: Vec<usize> =
+        (0..6).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::from(" ");
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            // Numbers to the right.
+            line += &if column < 3 { format!(" {cell:<width$} ") } else { format!(" {cell:>width$} ") };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follower(node: &str, transactions: u64) -> FollowerStatus {
+        FollowerStatus {
+            node: node.into(),
+            group: "local".into(),
+            flowing: true,
+            acknowledges: true,
+            since: 0.0,
+            sent_tid: String::new(),
+            durable_tid: String::new(),
+            lag: Lag { transactions, more: false, bytes: transactions * 1000, seconds: 2.0 },
+        }
+    }
+
+    #[test]
+    fn followers_stand_in_columns() {
+        let table = followers_table(&[follower("b", 0), follower("longer-name", 1234)]);
+        assert_eq!(
+            table,
+            "  follower     group  state      transactions    bytes   time\n\
+             \x20 b            local  in step               0      0 B  2.0 s\n\
+             \x20 longer-name  local  streaming          1234  1.2 MiB  2.0 s\n"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! What the control API says, as types: JSON over HTTP/1.1 on a node's `admin` listener.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`NodeStatus`] |
+//!
+//! Fields may be added; those that are there keep their meaning. Tids are 16 hexadecimal digits; times are seconds since
+//! 1970, with a fraction; lengths are in bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// A node, as it sees itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The cluster's name; empty where the node speaks with no other.
+    pub cluster: String,
+    /// The node's name.
+    pub node: String,
+    /// Its group (site).
+    pub group: String,
+    /// What it does.
+    pub role: Role,
+    /// The version of the program.
+    pub version: String,
+    /// When it was started.
+    pub started: f64,
+    /// Its wall clock, when it answered.
+    pub now: f64,
+    /// What it serves.
+    pub storages: Vec<StorageStatus>,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It commits.
+    Primary,
+    /// It follows.
+    Replica,
+}
+
+/// A node's copy of a storage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StorageStatus {
+    /// The storage's name.
+    pub name: String,
+    /// Whether it is served.
+    pub state: CopyState,
+    /// Its last transaction that was published.
+    pub last_tid: String,
+    /// When that was committed; `None` where there is none.
+    pub last_time: Option<f64>,
+    /// The number of the reign that wrote its end; 0 where none was ever noted.
+    pub epoch: u64,
+    /// The length of its log.
+    pub log_bytes: u64,
+    /// ZEO clients that are registered.
+    pub clients: u64,
+    /// What it follows, on a replica.
+    pub upstream: Option<UpstreamStatus>,
+    /// Where acknowledgements are asked for.
+    pub acknowledgements: Option<AcknowledgementStatus>,
+    /// Who follows it.
+    pub followers: Vec<FollowerStatus>,
+}
+
+/// Whether a copy is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyState {
+    /// It is.
+    Serving,
+    /// It lacks transactions that its upstream is known to have: clients are let in after a limit.
+    Behind,
+    /// It is not whole yet, and not served.
+    Incomplete,
+}
+
+/// What a copy follows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// The node; `None` where none was ever reached.
+    pub node: Option<String>,
+    /// A stream from it flows.
+    pub connected: bool,
+    /// How many seconds ago it said how far it is.
+    pub heard: Option<f64>,
+    /// The last transaction that it is known to have.
+    pub last_tid: Option<String>,
+    /// So many seconds of the upstream's history are known to be missing; 0 when nothing is.
+    pub lag_seconds: f64,
+    /// How many upstreams lie between this node and the primary.
+    pub distance: u8,
+}
+
+/// How acknowledgements stand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AcknowledgementStatus {
+    /// So many replicas must have a transaction before its client is answered.
+    pub needed: usize,
+    /// So many are there.
+    pub present: usize,
+    /// Transactions whose clients wait.
+    pub waiting: usize,
+    /// How many seconds the longest has waited.
+    pub waiting_seconds: f64,
+    /// Clients are answered without, since too few acknowledged in time.
+    pub fell_back: bool,
+}
+
+/// A node that follows a copy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowerStatus {
+    /// Its name.
+    pub node: String,
+    /// Its group.
+    pub group: String,
+    /// Transactions flow to it; else what it lacks is being found out.
+    pub flowing: bool,
+    /// Its acknowledgements count.
+    pub acknowledges: bool,
+    /// Since when it is connected.
+    pub since: f64,
+    /// Everything up to here was sent to it.
+    pub sent_tid: String,
+    /// Everything up to here is durable at it.
+    pub durable_tid: String,
+    /// What it lacks.
+    pub lag: Lag,
+}
+
+/// What a copy lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lag {
+    /// So many transactions.
+    pub transactions: u64,
+    /// There are more: they were not counted any further.
+    pub more: bool,
+    /// Their length in the log.
+    pub bytes: u64,
+    /// How many seconds ago the first of them was committed.
+    pub seconds: f64,
+}

@@ -1,0 +1,59 @@
+//! The control API: what an operator asks a node, over HTTP on its `admin` listener.
+
+mod lag;
+mod status;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use tokio::net::UnixListener;
+use tracing::warn;
+
+pub use self::lag::keep_lag_log;
+use crate::config::NodeConfig;
+use crate::listener::remove_dead_socket;
+use crate::node::Copies;
+
+/// What the control API tells about.
+pub struct Subject {
+    /// What the node was told.
+    pub config: NodeConfig,
+    /// Its copies.
+    pub copies: Copies,
+    /// Since when it runs.
+    pub started: SystemTime,
+}
+
+/// Listens at a path, for the owner of this process alone.
+pub fn bind(path: &Path) -> Result<UnixListener> {
+    let failed = || format!("cannot listen on unix:{}", path.display());
+    remove_dead_socket(path).with_context(failed)?;
+    let socket = UnixListener::bind(path).with_context(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(failed)?;
+    Ok(socket)
+}
+
+/// Answers, until the task is dropped.
+pub async fn serve(socket: UnixListener, subject: Subject) {
+    let router = Router::new().route("/v1/status", get(status)).with_state(Arc::new(subject));
+    if let Err(error) = axum::serve(socket, router).await {
+        warn!(%error, "the control API ended");
+    }
+}
+
+async fn status(State(subject): State<Arc<Subject>>) -> Response {
+    // Counting what followers lack may wait for the disk.
+    let told = tokio::task::spawn_blocking(move || status::of_node(&subject)).await.expect("no panic");
+    match told {
+        Ok(status) => Json(status).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}

@@ -1,0 +1,113 @@
+//! Between *durable* and *published*: transactions wait here for the acknowledgements of replicas, where those are asked for.
+//!
+//! Until a transaction is published no client sees it, its locks are held, and its own client waits for the reply.
+
+use std::collections::VecDeque;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use replica::Committed;
+use tracing::{info, warn};
+use zeo_proto::Tid;
+
+use super::acks::{AckOptions, AckState, Acks, Notice};
+use super::{Exchange, Service};
+
+/// What is durable and waits to be published.
+#[derive(Default)]
+pub(super) struct Gate {
+    /// `None`: nobody is waited for.
+    acks: Option<Acks>,
+    held: VecDeque<Committed>,
+}
+
+impl Service {
+    /// From now on, transactions are published when replicas have them. To be told the time by
+    /// [`Service::watch_acknowledgements`].
+    pub fn require_acknowledgements(&self, options: AckOptions) {
+        let last = self.storage().last_tid();
+        self.0.exchange.gate().acks = Some(Acks::new(options, last));
+    }
+
+    /// A node has everything up to `tid` durably, by what it says in this stream.
+    pub fn acknowledged(&self, node: &str, stream: u64, tid: Tid) {
+        let now = Instant::now();
+        self.0.exchange.change_acks(|acks| acks.acknowledged(now, node, stream, tid));
+    }
+
+    /// That stream ended.
+    pub fn acknowledges_no_more(&self, node: &str, stream: u64) {
+        self.0.exchange.change_acks(|acks| {
+            acks.left(node, stream);
+            None
+        });
+    }
+
+    /// How acknowledgements stand; `None` where none are asked for.
+    pub fn acknowledgements(&self) -> Option<AckState> {
+        self.0.exchange.gate().acks.as_ref().map(Acks::state)
+    }
+
+    /// Sees to it that nobody waits for longer than the options say, until the task is dropped.
+    pub async fn watch_acknowledgements(self, options: AckOptions) {
+        let every = (options.timeout / 4).clamp(Duration::from_millis(10), Duration::from_millis(250));
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.0.exchange.change_acks(|acks| acks.tick(Instant::now()));
+        }
+    }
+}
+
+impl Exchange {
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These are durable: publishes those that need not wait.
+    pub(super) fn durable(&self, batch: Vec<Committed>) {
+        if let Some(last) = batch.last() {
+            self.tip.send_replace(last.tid);
+        }
+        // Held while publishing: what is published stays in order.
+        let mut gate = self.gate();
+        let Some(acks) = &mut gate.acks else {
+            self.publish(batch);
+            return;
+        };
+        let now = Instant::now();
+        batch.iter().for_each(|committed| acks.committed(now, committed.tid));
+        gate.held.extend(batch);
+        self.release(&mut gate);
+    }
+
+    fn change_acks(&self, change: impl FnOnce(&mut Acks) -> Option<Notice>) {
+        let mut gate = self.gate();
+        let Some(acks) = &mut gate.acks else { return };
+        let notice = change(acks);
+        let AckState { needed, present, waiting, .. } = acks.state();
+        self.release(&mut gate);
+        drop(gate);
+        let storage = &self.storage_name;
+        match notice {
+            None => {}
+            Some(Notice::Waiting) => {
+                warn!(%storage, needed, present, waiting, "too few replicas acknowledge: clients wait for their commits");
+            }
+            Some(Notice::FellBack) => {
+                warn!(%storage, needed, present, "too few replicas acknowledge: clients are answered without them, until they do");
+            }
+            Some(Notice::InStep) => info!(%storage, needed, present, "enough replicas acknowledge again"),
+        }
+    }
+
+    fn release(&self, gate: &mut Gate) {
+        let Some(acks) = &gate.acks else { return };
+        let released = acks.released();
+        let count = gate.held.partition_point(|committed| committed.tid <= released);
+        if count > 0 {
+            self.publish(gate.held.drain(..count).collect());
+        }
+    }
+}

@@ -65,6 +65,12 @@ impl Epochs {
         Self(self.0.iter().take_while(|epoch| epoch.boundary <= last).cloned().collect())
     }
 
+    /// Whether a transaction, of whatever node, can be of this history: it was not committed by an old primary after a new
+    /// one began, whose boundary is above everything that the old one can have committed.
+    pub fn survives(&self, tid: Tid) -> bool {
+        !self.0.iter().any(|epoch| tid > epoch.fork && tid < epoch.boundary)
+    }
+
     /// The greatest tid up to which a history with the epochs `one`, and one with `other`, that end with these
     /// transactions, can be the same.
     pub fn common(one: &Self, one_last: Tid, other: &Self, other_last: Tid) -> Tid {

@@ -9,6 +9,7 @@
 //! | [`replication`] | a copy that follows another |
 //! | `listener`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
 //! | `door` | when clients are let in |
+//! | [`failover`] | who is the primary, and until when |
 //! | [`peer`] | connections between nodes |
 //! | `session` | one client's session as a state machine |
 //! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
@@ -21,6 +22,7 @@ pub mod config;
 mod connection;
 mod control;
 mod door;
+pub mod failover;
 mod listener;
 mod node;
 mod opening;

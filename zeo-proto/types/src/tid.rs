@@ -77,6 +77,11 @@ impl Tid {
         Some(UNIX_EPOCH + Duration::from_secs(whole_minutes * 60) + Duration::from_nanos(nanos as u64))
     }
 
+    /// The timestamp that lies so much later.
+    pub fn later_by(self, time: Duration) -> Self {
+        Self::from_time(self.to_time().unwrap_or(UNIX_EPOCH) + time).max(self)
+    }
+
     /// Seconds since 1970 as a float, ZODB's `TimeStamp.timeTime()`. Negative before 1970.
     pub fn unix_seconds(self) -> f64 {
         match self.to_time() {

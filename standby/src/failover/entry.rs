@@ -1,0 +1,122 @@
+//! What is proposed to the decided log.
+
+use std::fmt;
+use std::time::Duration;
+
+use zeo_proto::{Oid, Tid};
+
+/// A node, unlike any other that ever was: one that lost its disk comes back as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What the cluster knows of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name. There is one node of a name.
+    pub name: String,
+    /// Its group (site).
+    pub group: String,
+    /// It has a copy, and may become the primary.
+    pub electable: bool,
+    /// It takes part in decisions.
+    pub voter: bool,
+    /// Of two that have the same history, the one with the higher is promoted.
+    pub priority: u64,
+}
+
+/// A lease: which epoch's, and which of that epoch's. Later ones are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseMark {
+    /// The epoch.
+    pub epoch: u64,
+    /// 0 is the promotion, which gives no lease yet.
+    pub seq: u64,
+}
+
+/// What a primary may use at most while its lease holds: whoever comes after it begins above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ceilings {
+    /// The greatest tid.
+    pub tid: Tid,
+    /// The greatest oid.
+    pub oid: Oid,
+}
+
+/// Why a node is promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The primary did not renew its lease.
+    Failover,
+    /// An operator wants it.
+    Operator,
+}
+
+/// An entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A node joins, or changes. It takes the place of the one with its name.
+    Join {
+        /// The node.
+        node: NodeId,
+        /// What it is.
+        member: Member,
+    },
+    /// A node leaves for good.
+    Leave {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node becomes the primary, if the last lease is still this one.
+    Promote {
+        /// The node.
+        node: NodeId,
+        /// The lease that it follows.
+        after: LeaseMark,
+        /// Why.
+        cause: Cause,
+    },
+    /// The primary's lease goes on, from when it proposed this on its own clock.
+    Renew {
+        /// Which lease.
+        mark: LeaseMark,
+        /// Which start of the node proposed it, as a random number: only that knows when.
+        start: u64,
+        /// For how long.
+        lease: Duration,
+        /// What it may use.
+        ceilings: Ceilings,
+    },
+    /// The primary has begun the epoch: its boundary transaction is durable.
+    Began {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The primary has stopped committing: nobody need wait for this lease to end.
+    Release {
+        /// The lease.
+        mark: LeaseMark,
+    },
+    /// Whether automatic failover is off.
+    Pause {
+        /// It is.
+        paused: bool,
+    },
+    /// Whether a node is kept from being promoted.
+    Ban {
+        /// The node.
+        node: NodeId,
+        /// It is.
+        banned: bool,
+    },
+    /// So many replicas must acknowledge a transaction before its client is answered.
+    Acknowledge {
+        /// How many.
+        acks: usize,
+    },
+}

@@ -1,0 +1,426 @@
+//! What one node does about the decided entries, and about their absence: `(clock, event) -> actions`.
+//!
+//! A primary renews its lease; it commits only while that holds ([`Failover::may_commit`], asked after the sync and before
+//! the reply), and only below its ceilings. Everybody else waits until the last lease has surely ended, asks how far the
+//! replicas are, and proposes to promote the best of them, after that very lease: if it was renewed meanwhile, the
+//! proposal has no effect.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use zeo_proto::{Oid, Tid};
+
+use super::choice::{Nobody, Standing, choose};
+use super::decided::{Decided, Effect};
+use super::entry::{Cause, Ceilings, Entry, LeaseMark, NodeId};
+use super::timing::Timing;
+
+/// A node's clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Time since some moment of its own, which never goes back and counts while the machine sleeps (CLOCK_BOOTTIME).
+    pub now: Duration,
+    /// Its wall clock, as a tid.
+    pub wall: Tid,
+}
+
+/// What happens to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The next entry of the log was decided.
+    Decided(Entry),
+    /// Time has passed, or much was used of what a lease allows.
+    Tick {
+        /// The greatest tid and oid that were used.
+        used: Ceilings,
+    },
+    /// The answer of a node to [`Action::Ask`], this one included.
+    Answered {
+        /// Which question.
+        round: u64,
+        /// Who.
+        node: NodeId,
+        /// How far it is.
+        standing: Standing,
+    },
+    /// The answer to [`Action::Prepare`]: the copy follows nobody any more, and what it received is durable.
+    Prepared {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The answer to [`Action::Begin`]: the boundary is durable.
+    Begun {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The node is to stop: it commits no more.
+    Stop,
+}
+
+/// What a node is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Propose this to the log. It may get lost.
+    Propose(Entry),
+    /// Ask all members how far they are.
+    Ask {
+        /// Which question.
+        round: u64,
+    },
+    /// Somebody else is the primary: follow, directly or not.
+    Follow {
+        /// Who.
+        primary: NodeId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// This node is the primary: follow nobody any more.
+    Prepare {
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Write the boundary of this node's epoch.
+    Begin {
+        /// Its epoch.
+        epoch: u64,
+        /// Its tid, and every oid from now on, must be above.
+        above: Ceilings,
+    },
+    /// Commit for clients, while [`Failover::may_commit`].
+    Open {
+        /// Whose oids must be above.
+        above: Oid,
+    },
+    /// The lease has ended: nothing is committed and nobody answered any more, and read-write clients must leave.
+    Close,
+}
+
+/// One node's part in failover.
+#[derive(Clone, Debug)]
+pub struct Failover {
+    me: NodeId,
+    start: u64,
+    timing: Timing,
+    decided: Decided,
+    /// When the last lease was applied here, or this node started.
+    applied_at: Duration,
+    role: Role,
+    rounds: u64,
+    why_nobody: Option<Nobody>,
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    /// It watches the leases of another, and asks around when they end.
+    Watching {
+        inquiry: Option<Inquiry>,
+        not_before: Duration,
+    },
+    Primary(Leader),
+    /// It is stopping.
+    Stopped,
+}
+
+#[derive(Clone, Debug)]
+struct Inquiry {
+    round: u64,
+    began: Duration,
+    answers: BTreeMap<NodeId, Standing>,
+}
+
+/// A primary, with or without a lease.
+#[derive(Clone, Debug)]
+struct Leader {
+    epoch: u64,
+    /// The copy follows nobody any more.
+    prepared: bool,
+    /// [`Action::Begin`] was asked for, and is done.
+    beginning: bool,
+    begun: bool,
+    open: bool,
+    /// What earlier primaries, or this one before it was restarted, may have used.
+    above: Ceilings,
+    lease_until: Option<Duration>,
+    ceilings: Ceilings,
+    /// The leases that were proposed, and when.
+    proposed: BTreeMap<u64, Duration>,
+    next_seq: u64,
+    used: Ceilings,
+}
+
+impl Failover {
+    /// A node that starts, and has applied these entries. `start` is a random number, another one at each start.
+    pub fn new(
+        me: NodeId,
+        start: u64,
+        timing: Timing,
+        decided: Decided,
+        clock: Clock,
+    ) -> (Self, Vec<Action>) {
+        let role = Role::Watching { inquiry: None, not_before: Duration::ZERO };
+        let mut failover =
+            Self { me, start, timing, decided, applied_at: clock.now, role, rounds: 0, why_nobody: None };
+        let mut actions = Vec::new();
+        failover.take_place(&mut actions);
+        (failover, actions)
+    }
+
+    /// What was decided, as far as it is known here.
+    pub fn decided(&self) -> &Decided {
+        &self.decided
+    }
+
+    /// Whether what is durable may be published and answered now.
+    pub fn may_commit(&self, now: Duration) -> bool {
+        matches!(&self.role, Role::Primary(leader) if leader.holds(now))
+    }
+
+    /// What may be used at most; nothing without a lease.
+    pub fn ceilings(&self) -> Ceilings {
+        match &self.role {
+            Role::Primary(leader) => leader.ceilings,
+            _ => Ceilings::default(),
+        }
+    }
+
+    /// Why nobody was promoted, when that was tried last.
+    pub fn why_nobody(&self) -> Option<Nobody> {
+        self.why_nobody
+    }
+
+    /// What to do about an event.
+    pub fn handle(&mut self, clock: Clock, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Decided(entry) => self.apply(clock, &entry, &mut actions),
+            Event::Tick { used } => match &mut self.role {
+                Role::Primary(leader) => {
+                    leader.used = used;
+                    self.keep_lease(clock, &mut actions);
+                }
+                Role::Watching { .. } => self.watch(clock, &mut actions),
+                Role::Stopped => {}
+            },
+            Event::Answered { round, node, standing } => {
+                if let Role::Watching { inquiry: Some(inquiry), .. } = &mut self.role
+                    && inquiry.round == round
+                {
+                    inquiry.answers.insert(node, standing);
+                    self.conclude(clock, &mut actions);
+                }
+            }
+            Event::Prepared { epoch } => {
+                if let Role::Primary(leader) = &mut self.role
+                    && leader.epoch == epoch
+                {
+                    leader.prepared = true;
+                    self.keep_lease(clock, &mut actions);
+                }
+            }
+            Event::Begun { epoch } => {
+                if let Role::Primary(leader) = &mut self.role
+                    && leader.epoch == epoch
+                {
+                    leader.begun = true;
+                    actions.push(Action::Propose(Entry::Began { epoch }));
+                    leader.open_or_close(clock.now, &mut actions);
+                }
+            }
+            Event::Stop => self.stop(&mut actions),
+        }
+        actions
+    }
+
+    fn apply(&mut self, clock: Clock, entry: &Entry, actions: &mut Vec<Action>) {
+        let effect = self.decided.apply(entry);
+        match (effect, entry) {
+            (Effect::Promoted, _) => {
+                self.applied_at = clock.now;
+                self.why_nobody = None;
+                self.take_place(actions);
+            }
+            (Effect::Renewed, Entry::Renew { mark, start, lease, ceilings }) => {
+                self.applied_at = clock.now;
+                self.why_nobody = None;
+                match &mut self.role {
+                    Role::Primary(leader) => {
+                        leader.renewed(mark.seq, *start == self.start, *lease, *ceilings);
+                        #[cfg(test)]
+                        if self.decided.broken == super::simulation::Broken::ProposalTime {
+                            leader.lease_until = Some(clock.now + *lease);
+                        }
+                        leader.open_or_close(clock.now, actions);
+                    }
+                    Role::Watching { inquiry, .. } => *inquiry = None,
+                    Role::Stopped => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Becomes what the last promotion says.
+    fn take_place(&mut self, actions: &mut Vec<Action>) {
+        if let Role::Stopped = self.role {
+            return;
+        }
+        if let Role::Primary(Leader { open: true, .. }) = self.role {
+            actions.push(Action::Close);
+        }
+        self.role = Role::Watching { inquiry: None, not_before: Duration::ZERO };
+        let Some(reign) = self.decided.reign() else { return };
+        let (primary, epoch) = (reign.primary, reign.epoch);
+        if primary != self.me {
+            actions.push(Action::Follow { primary, epoch });
+            return;
+        }
+        self.role = Role::Primary(Leader {
+            epoch,
+            prepared: false,
+            beginning: false,
+            begun: reign.began,
+            open: false,
+            // What it used itself, before it was restarted, may be forgotten.
+            above: self.decided.ceilings(),
+            lease_until: None,
+            ceilings: Ceilings::default(),
+            proposed: BTreeMap::new(),
+            next_seq: reign.seq + 1,
+            used: Ceilings::default(),
+        });
+        actions.push(Action::Prepare { epoch });
+    }
+
+    /// Renews the lease when it is time, and notices when it has ended.
+    fn keep_lease(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        let Role::Primary(leader) = &mut self.role else { return };
+        leader.open_or_close(clock.now, actions);
+        let timing = self.timing;
+        let due = match leader.proposed.last_key_value() {
+            Some((_, proposed)) => clock.now.saturating_sub(*proposed) >= timing.renew_every,
+            None => true,
+        };
+        if !leader.prepared || !(due || leader.is_short_of_room(clock, &timing)) {
+            return;
+        }
+        let mark = LeaseMark { epoch: leader.epoch, seq: leader.next_seq };
+        let ceilings = leader.next_ceilings(clock, &timing);
+        leader.proposed.insert(leader.next_seq, clock.now);
+        leader.next_seq += 1;
+        actions.push(Action::Propose(Entry::Renew {
+            mark,
+            start: self.start,
+            lease: timing.lease,
+            ceilings,
+        }));
+    }
+
+    /// Waits for the end of the lease, and asks around then.
+    fn watch(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        let may_decide = self.decided.members().get(&self.me).is_some_and(|member| member.voter);
+        let Some(reign) = self.decided.reign() else { return };
+        let wait = Timing::surely_over(reign.lease.unwrap_or(self.timing.lease));
+        let over = reign.released || clock.now.saturating_sub(self.applied_at) > wait;
+        let Role::Watching { inquiry, not_before } = &mut self.role else { return };
+        if !may_decide || self.decided.is_paused() || !over || clock.now < *not_before {
+            return;
+        }
+        if inquiry.is_none() {
+            self.rounds += 1;
+            *inquiry = Some(Inquiry { round: self.rounds, began: clock.now, answers: BTreeMap::new() });
+            actions.push(Action::Ask { round: self.rounds });
+        } else {
+            self.conclude(clock, actions);
+        }
+    }
+
+    /// Proposes a promotion when everybody has answered, or there was time enough to.
+    fn conclude(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        let Role::Watching { inquiry: inquiring @ Some(_), not_before } = &mut self.role else { return };
+        let Some(inquiry) = inquiring else { return };
+        let all = self.decided.candidates().all(|(node, _)| inquiry.answers.contains_key(&node));
+        if !all && clock.now.saturating_sub(inquiry.began) < self.timing.answers_within {
+            return;
+        }
+        match choose(&self.decided, &inquiry.answers) {
+            Ok(node) => {
+                let after = self.decided.mark();
+                actions.push(Action::Propose(Entry::Promote { node, after, cause: Cause::Failover }));
+                self.why_nobody = None;
+            }
+            Err(nobody) => self.why_nobody = Some(nobody),
+        }
+        *inquiring = None;
+        *not_before = clock.now + self.timing.retry;
+    }
+
+    fn stop(&mut self, actions: &mut Vec<Action>) {
+        if let Role::Primary(leader) = &self.role {
+            if leader.open {
+                actions.push(Action::Close);
+            }
+            // What was proposed last may be decided yet: then this has no effect, and others wait.
+            let mark = LeaseMark { epoch: leader.epoch, seq: leader.next_seq - 1 };
+            actions.push(Action::Propose(Entry::Release { mark }));
+        }
+        self.role = Role::Stopped;
+    }
+}
+
+impl Leader {
+    fn holds(&self, now: Duration) -> bool {
+        self.lease_until.is_some_and(|until| now < until)
+    }
+
+    /// A lease of this node was decided. It began when it was proposed; if that was before a restart, nobody knows when.
+    fn renewed(&mut self, seq: u64, mine: bool, lease: Duration, ceilings: Ceilings) {
+        self.next_seq = self.next_seq.max(seq + 1);
+        match self.proposed.get(&seq).filter(|_| mine) {
+            Some(proposed) => {
+                self.lease_until = self.lease_until.max(Some(*proposed + lease));
+                self.ceilings = ceilings;
+                self.proposed = self.proposed.split_off(&seq);
+            }
+            None => {
+                self.above.tid = self.above.tid.max(ceilings.tid);
+                self.above.oid = self.above.oid.max(ceilings.oid);
+            }
+        }
+    }
+
+    fn open_or_close(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        match (self.holds(now), self.open) {
+            (true, false) if self.begun => {
+                self.open = true;
+                actions.push(Action::Open { above: self.above.oid });
+            }
+            (true, false) if !self.beginning => {
+                self.beginning = true;
+                actions.push(Action::Begin { epoch: self.epoch, above: self.above });
+            }
+            (false, true) => {
+                self.open = false;
+                actions.push(Action::Close);
+            }
+            _ => {}
+        }
+    }
+
+    /// Less than half is left of what the last lease allows.
+    fn is_short_of_room(&self, clock: Clock, timing: &Timing) -> bool {
+        let proposed_lately =
+            |(_, proposed): (&u64, &Duration)| clock.now.saturating_sub(*proposed) < timing.renew_every / 8;
+        self.holds(clock.now)
+            && self.used.oid.get() + timing.oid_block / 2 > self.ceilings.oid.get()
+            && !self.proposed.last_key_value().is_some_and(proposed_lately)
+    }
+
+    fn next_ceilings(&self, clock: Clock, timing: &Timing) -> Ceilings {
+        let tid = clock.wall.max(self.used.tid).max(self.above.tid);
+        let oid = self.used.oid.max(self.above.oid);
+        Ceilings {
+            tid: tid.later_by(timing.tid_horizon).max(self.ceilings.tid),
+            oid: Oid::new(oid.get() + timing.oid_block).max(self.ceilings.oid),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Who is the primary, and until when: decided by a replicated log, so that no two nodes ever commit at one time.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`entry`] | what is proposed to the log |
+//! | [`decided`] | what the entries amount to: the same on every node that has applied the same ones |
+//! | [`machine`] | what one node does about them: `(clock, event) -> actions` |
+//! | [`choice`] | which replica is promoted |
+//! | [`timing`] | how long a lease is, and how long others wait |
+//!
+//! The argument for safety is in `docs/failover.md`. Neither the log nor membership is known here: the same code runs on a
+//! model of them, which is how it is tested.
+
+pub mod choice;
+pub mod decided;
+pub mod entry;
+pub mod machine;
+pub mod timing;
+
+#[cfg(test)]
+mod simulation;

@@ -1,0 +1,50 @@
+//! What must hold at every moment, and what at the end.
+
+use zeo_proto::Tid;
+
+use super::world::World;
+
+impl World {
+    /// At every moment.
+    pub(super) fn check_now(&self) {
+        let holders: Vec<&str> = self
+            .sites
+            .iter()
+            .filter(|site| site.may_commit(self.now))
+            .map(|site| site.name.as_str())
+            .collect();
+        assert!(holders.len() <= 1, "two nodes hold leases: {holders:?}");
+        for site in self.sites.iter().filter(|site| site.may_commit(self.now)) {
+            assert!(site.name.starts_with("here"), "{} was promoted by itself", site.name);
+        }
+    }
+
+    /// When everything works again, and nobody has written for a while.
+    pub(super) fn check_end(&self) {
+        let primary = self.sites.iter().find(|site| site.may_commit(self.now));
+        let primary = primary.unwrap_or_else(|| panic!("nobody is the primary: {}", self.state()));
+        let log = &primary.disk.log;
+        for pair in log.windows(2) {
+            assert!(pair[0].tid < pair[1].tid, "tids grow");
+        }
+        for site in self.sites.iter().filter(|site| site.has_copy) {
+            assert_eq!(site.disk.log, *log, "{} has what the primary has", site.name);
+        }
+        for (tid, records) in &self.promised {
+            let kept = log.binary_search_by_key(tid, |transaction| transaction.tid);
+            let is_kept = kept.is_ok_and(|at| log[at].records == *records);
+            if is_kept {
+                continue;
+            }
+            assert!(
+                self.acks == 0 || self.disks_lost,
+                "{tid} was acknowledged by {} replicas, and is gone",
+                self.acks
+            );
+            let is_saved =
+                |tid: Tid| self.sites.iter().any(|site| site.disk.saved.iter().any(|saved| saved.tid == tid));
+            assert!(self.disks_lost || is_saved(*tid), "{tid} was promised, and is gone without a trace");
+        }
+        assert!(self.readers.iter().all(|reader| reader.is_connected()), "a client is shut out");
+    }
+}

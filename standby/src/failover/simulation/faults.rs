@@ -1,0 +1,87 @@
+//! What goes wrong, and when.
+
+use std::time::Duration;
+
+use super::super::machine::Event;
+use super::world::{Happening, World};
+
+impl World {
+    /// Something goes wrong, or right again.
+    pub(super) fn disturb(&mut self) {
+        let node = self.random.pick(self.sites.len());
+        match self.random.below(12) {
+            0 | 1 => self.crash(node, false),
+            2 => {
+                let loses_disk = self.random.one_in(6) && self.may_lose_disks;
+                self.crash(node, loses_disk);
+            }
+            3 => {
+                // A clean stop.
+                self.tell(node, Event::Stop);
+                self.crash(node, false);
+            }
+            4 | 5 => {
+                let stalls = self.random.millis(50, 4000);
+                self.sites[node].paused_until = self.now + stalls;
+            }
+            6 => self.cut_off(node, true),
+            7 => self.cut_off(node, false),
+            8 => self.split(),
+            9 => {
+                let jump = self.random.below(2_000_000) as i64 - 1_000_000;
+                self.sites[node].skew_micros =
+                    (self.sites[node].skew_micros + jump).clamp(-3_000_000, 3_000_000);
+            }
+            _ => self.heal(),
+        }
+        let next = self.random.millis(20, 1500);
+        self.later(next, Happening::Disturb);
+    }
+
+    fn crash(&mut self, node: usize, loses_disk: bool) {
+        self.go_down(node, loses_disk);
+        let down =
+            if self.random.one_in(3) { self.random.millis(0, 6000) } else { self.random.millis(0, 400) };
+        self.later(down, Happening::Start { node });
+    }
+
+    /// Its links fail, in both directions or in one.
+    fn cut_off(&mut self, node: usize, both: bool) {
+        let outward = self.random.one_in(2);
+        for other in 0..self.sites.len() {
+            if both || outward {
+                self.cut.insert((node, other));
+            }
+            if both || !outward {
+                self.cut.insert((other, node));
+            }
+        }
+    }
+
+    fn split(&mut self) {
+        let sides = self.random.next();
+        for a in 0..self.sites.len() {
+            for b in 0..self.sites.len() {
+                if (sides >> a) & 1 != (sides >> b) & 1 {
+                    self.cut.insert((a, b));
+                }
+            }
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Everything works from now on.
+    pub(super) fn end_of_trouble(&mut self) {
+        self.heal();
+        self.loses_messages = false;
+        for node in 0..self.sites.len() {
+            self.sites[node].paused_until = Duration::ZERO;
+            if !self.sites[node].up {
+                self.later(Duration::ZERO, Happening::Start { node });
+            }
+        }
+    }
+}

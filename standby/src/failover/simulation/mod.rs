@@ -1,0 +1,82 @@
+//! Whole clusters of the pure machine against a model of the decided log, of storages, streams and clients: random crashes,
+//! stalls, partitions, lost messages, clocks that disagree and drift.
+//!
+//! A failing seed is printed; `STANDBY_SIMULATION_SEED=N` replays it alone, `STANDBY_SIMULATION_ROUNDS=N` runs more.
+
+mod check;
+mod clients;
+mod faults;
+mod random;
+mod site;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use self::world::World;
+
+/// A rule that is broken on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Broken {
+    #[default]
+    Nothing,
+    /// A promotion takes effect whatever lease it follows.
+    CompareAndSet,
+    /// A new primary begins where its clock is, and not above what others may have used.
+    Ceiling,
+    /// A client is answered without a look at the lease.
+    Lease,
+    /// A client whose last transaction is lost is told what has changed since.
+    LostTid,
+    /// A lease counts from when it is decided.
+    ProposalTime,
+    /// A promotion is proposed without having heard enough replicas.
+    Heard,
+}
+
+const ROUNDS: u64 = 2_000;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn run(seed: u64, broken: Broken) {
+    World::new(seed, broken).run();
+}
+
+#[test]
+fn nothing_that_was_promised_is_gone_whatever_happens_to_nodes_links_and_clocks() {
+    if let Some(seed) = variable("STANDBY_SIMULATION_SEED") {
+        return run(seed, Broken::Nothing);
+    }
+    for seed in 0..variable("STANDBY_SIMULATION_ROUNDS").unwrap_or(ROUNDS) {
+        if catch_unwind(AssertUnwindSafe(|| run(seed, Broken::Nothing))).is_err() {
+            panic!(
+                "replay with STANDBY_SIMULATION_SEED={seed} cargo nextest run -p standby whatever_happens_to_nodes"
+            );
+        }
+    }
+}
+
+/// Whether the simulation notices within so many seeds.
+fn is_noticed(broken: Broken, seeds: u64) -> bool {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let noticed = (0..seeds).any(|seed| catch_unwind(AssertUnwindSafe(|| run(seed, broken))).is_err());
+    std::panic::set_hook(hook);
+    noticed
+}
+
+#[test]
+fn every_rule_is_missed_when_it_is_broken() {
+    let rules = [
+        Broken::CompareAndSet,
+        Broken::Ceiling,
+        Broken::Lease,
+        Broken::LostTid,
+        Broken::ProposalTime,
+        Broken::Heard,
+    ];
+    for broken in rules {
+        assert!(is_noticed(broken, 3_000), "nobody noticed that {broken:?} was broken");
+    }
+}

@@ -1,0 +1,585 @@
+//! The model: time, messages, the decided log, and what nodes do as their machines say.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use replica::Epochs;
+use zeo_proto::Tid;
+
+use super::Broken;
+use super::clients::Reader;
+use super::random::Random;
+use super::site::{Disk, Memory, Site, Transaction};
+use crate::failover::choice::Standing;
+use crate::failover::decided::Decided;
+use crate::failover::entry::{Cause, Entry, LeaseMark, Member, NodeId};
+use crate::failover::machine::{Action, Event, Failover};
+use crate::failover::timing::Timing;
+
+const TROUBLE: Duration = Duration::from_secs(25);
+const WRITING: Duration = Duration::from_secs(45);
+const END: Duration = Duration::from_secs(55);
+/// Objects that are written again and again.
+const OBJECTS: u64 = 6;
+const READERS: usize = 3;
+
+pub(super) struct World {
+    pub(super) random: Random,
+    pub(super) now: Duration,
+    pub(super) sites: Vec<Site>,
+    pub(super) cut: BTreeSet<(usize, usize)>,
+    pub(super) loses_messages: bool,
+    pub(super) readers: Vec<Reader>,
+    pub(super) promised: BTreeMap<Tid, BTreeMap<u64, u64>>,
+    pub(super) acks: usize,
+    pub(super) may_lose_disks: bool,
+    pub(super) disks_lost: bool,
+    broken: Broken,
+    timing: Timing,
+    log: Vec<Entry>,
+    queue: BinaryHeap<Reverse<(Duration, u64, usize)>>,
+    happenings: BTreeMap<usize, Happening>,
+    count: usize,
+    values: u64,
+    ids: u64,
+    oids: BTreeSet<u64>,
+    tids: BTreeMap<Tid, BTreeMap<u64, u64>>,
+    ended: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Happening {
+    Disturb,
+    Start {
+        node: usize,
+    },
+    Tick {
+        node: usize,
+        starts: u64,
+    },
+    /// A node takes in decided entries.
+    Apply {
+        node: usize,
+        starts: u64,
+    },
+    /// A node hears from the one that it follows.
+    Stream {
+        node: usize,
+        starts: u64,
+    },
+    Proposed {
+        from: usize,
+        entry: Entry,
+    },
+    Asked {
+        from: usize,
+        by: usize,
+        starts: u64,
+        round: u64,
+    },
+    Told {
+        to: usize,
+        starts: u64,
+        event: Event,
+    },
+    Begin {
+        node: usize,
+        starts: u64,
+        epoch: u64,
+        above: Tid,
+    },
+    Acknowledged {
+        to: usize,
+        starts: u64,
+        by: NodeId,
+        tid: Tid,
+    },
+    Write,
+    Synced {
+        node: usize,
+        starts: u64,
+        transaction: Transaction,
+    },
+    Read {
+        reader: usize,
+    },
+}
+
+impl World {
+    pub(super) fn new(seed: u64, broken: Broken) -> Self {
+        let mut random = Random(seed);
+        let local = 2 + random.pick(3);
+        let remote = random.pick(2);
+        let witness = local == 2 || random.one_in(3);
+        let acks = random.pick(2.min(local));
+        let mut timing = Timing::of_lease(random.millis(400, 1500));
+        timing.oid_block = 40;
+        let mut world = Self {
+            may_lose_disks: random.one_in(3),
+            random,
+            now: Duration::from_secs(1),
+            sites: Vec::new(),
+            cut: BTreeSet::new(),
+            loses_messages: true,
+            readers: (0..READERS).map(|_| Reader::default()).collect(),
+            promised: BTreeMap::new(),
+            acks,
+            disks_lost: false,
+            broken,
+            timing,
+            log: Vec::new(),
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            count: 0,
+            values: 0,
+            ids: 0,
+            oids: BTreeSet::new(),
+            tids: BTreeMap::new(),
+            ended: false,
+        };
+        let names = (0..local).map(|n| (format!("here{n}"), true));
+        let names = names.chain((0..remote).map(|n| (format!("there{n}"), true)));
+        let names: Vec<_> = names.chain(witness.then(|| ("witness".to_owned(), false))).collect();
+        for (name, has_copy) in names {
+            world.add_site(name, has_copy);
+        }
+        world.log.push(Entry::Acknowledge { acks });
+        let (node, after) = (world.sites[0].id, LeaseMark::default());
+        world.log.push(Entry::Promote { node, after, cause: Cause::Operator });
+        world.sites[0].disk.whole = true;
+        for node in 0..world.sites.len() {
+            world.later(Duration::ZERO, Happening::Start { node });
+        }
+        world.later(Duration::from_secs(2), Happening::Disturb);
+        world.later(Duration::ZERO, Happening::Write);
+        for reader in 0..READERS {
+            world.later(Duration::ZERO, Happening::Read { reader });
+        }
+        world
+    }
+
+    fn add_site(&mut self, name: String, has_copy: bool) {
+        let drift = 1.0 + (self.random.below(1001) as f64 - 500.0) / 100_000.0;
+        let skew_micros = self.random.below(1_000_000) as i64 - 500_000;
+        self.ids += 1;
+        let id = NodeId(self.ids);
+        self.log.push(Entry::Join { node: id, member: member(&name, has_copy) });
+        self.sites.push(Site {
+            id,
+            name,
+            has_copy,
+            up: false,
+            paused_until: Duration::ZERO,
+            disk: self.new_disk(),
+            drift,
+            skew_micros,
+            memory: None,
+            starts: 0,
+        });
+    }
+
+    fn new_disk(&self) -> Disk {
+        let mut decided = Decided::default();
+        decided.broken = self.broken;
+        Disk { decided, ..Disk::default() }
+    }
+
+    pub(super) fn later(&mut self, after: Duration, happening: Happening) {
+        self.count += 1;
+        self.queue.push(Reverse((self.now + after, self.random.next(), self.count)));
+        self.happenings.insert(self.count, happening);
+    }
+
+    pub(super) fn run(mut self) {
+        while let Some(Reverse((at, _, number))) = self.queue.pop() {
+            self.now = self.now.max(at);
+            let happening = self.happenings.remove(&number).expect("it is to happen");
+            if self.now > TROUBLE && !self.ended {
+                self.ended = true;
+                self.end_of_trouble();
+            }
+            if self.now > END {
+                break;
+            }
+            self.happen(happening);
+            self.check_now();
+        }
+        self.check_end();
+    }
+
+    pub(super) fn state(&self) -> String {
+        let of_site = |site: &Site| {
+            let machine = site.memory.as_ref().map(|memory| &memory.machine);
+            format!("\n{} {:?} up {} {machine:?}", site.name, site.id, site.up)
+        };
+        self.sites.iter().map(of_site).collect()
+    }
+
+    /// Whoever stands still does everything later.
+    fn stalled(&self, happening: &Happening) -> Option<Duration> {
+        let node = match happening {
+            Happening::Tick { node, .. }
+            | Happening::Apply { node, .. }
+            | Happening::Stream { node, .. }
+            | Happening::Begin { node, .. }
+            | Happening::Synced { node, .. } => *node,
+            Happening::Asked { from, .. } => *from,
+            Happening::Told { to, .. } | Happening::Acknowledged { to, .. } => *to,
+            _ => return None,
+        };
+        let until = self.sites[node].paused_until;
+        (until > self.now).then(|| until - self.now)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        if let Some(stalled) = self.stalled(&happening) {
+            return self.later(stalled, happening);
+        }
+        match happening {
+            Happening::Disturb => {
+                if !self.ended {
+                    self.disturb();
+                }
+            }
+            Happening::Start { node } => self.start(node),
+            Happening::Tick { node, starts } => {
+                if self.is_same(node, starts) {
+                    let used = self.sites[node].used();
+                    self.tell(node, Event::Tick { used });
+                    let next = self.random.millis(5, 40);
+                    self.later(next, Happening::Tick { node, starts });
+                }
+            }
+            Happening::Apply { node, starts } => {
+                if self.is_same(node, starts) {
+                    self.apply(node);
+                    let next = self.random.millis(1, 30);
+                    self.later(next, Happening::Apply { node, starts });
+                }
+            }
+            Happening::Stream { node, starts } => {
+                if self.is_same(node, starts) {
+                    self.stream(node);
+                    let next = self.random.millis(1, 60);
+                    self.later(next, Happening::Stream { node, starts });
+                }
+            }
+            Happening::Proposed { from, entry } => {
+                if self.has_majority(from) {
+                    self.log.push(entry);
+                }
+            }
+            Happening::Asked { from, by, starts, round } => {
+                if self.sites[from].up && !self.cut.contains(&(from, by)) {
+                    let (node, standing) = (self.sites[from].id, self.sites[from].standing());
+                    self.answer(by, starts, round, node, standing);
+                }
+            }
+            Happening::Told { to, starts, event } => {
+                if self.is_same(to, starts) {
+                    self.tell(to, event);
+                }
+            }
+            Happening::Begin { node, starts, epoch, above } => {
+                if self.is_same(node, starts) {
+                    self.begin(node, epoch, above);
+                }
+            }
+            Happening::Acknowledged { to, starts, by, tid } => {
+                if self.is_same(to, starts)
+                    && let Some(memory) = &mut self.sites[to].memory
+                {
+                    let known = memory.acknowledged.entry(by).or_default();
+                    *known = tid.max(*known);
+                    self.publish(to);
+                }
+            }
+            Happening::Write => {
+                if self.now < WRITING {
+                    self.write();
+                    let next = self.random.millis(1, 60);
+                    self.later(next, Happening::Write);
+                }
+            }
+            Happening::Synced { node, starts, transaction } => {
+                if self.is_same(node, starts) {
+                    self.synced(node, transaction);
+                }
+            }
+            Happening::Read { reader } => {
+                self.read(reader);
+                let next = self.random.millis(1, 200);
+                self.later(next, Happening::Read { reader });
+            }
+        }
+    }
+
+    fn is_same(&self, node: usize, starts: u64) -> bool {
+        self.sites[node].up && self.sites[node].starts == starts
+    }
+
+    fn start(&mut self, node: usize) {
+        if self.sites[node].up {
+            return;
+        }
+        let random = self.random.next();
+        let site = &mut self.sites[node];
+        site.up = true;
+        site.starts += 1;
+        let starts = site.starts;
+        let clock = site.clock(self.now);
+        let (machine, actions) =
+            Failover::new(site.id, random, self.timing, site.disk.decided.clone(), clock);
+        site.memory = Some(Memory {
+            machine,
+            follows: None,
+            open: false,
+            next_oid: site.disk.max_oid() + 1,
+            busy: false,
+            hidden_from: None,
+            acknowledged: BTreeMap::new(),
+        });
+        self.act(node, actions);
+        self.later(Duration::ZERO, Happening::Tick { node, starts });
+        self.later(Duration::ZERO, Happening::Apply { node, starts });
+        if self.sites[node].has_copy {
+            self.later(Duration::ZERO, Happening::Stream { node, starts });
+        }
+    }
+
+    pub(super) fn go_down(&mut self, node: usize, loses_disk: bool) {
+        self.sites[node].up = false;
+        self.sites[node].memory = None;
+        self.readers.iter_mut().for_each(|reader| reader.disconnect(node));
+        if loses_disk {
+            self.disks_lost = true;
+            self.ids += 1;
+            self.sites[node].id = NodeId(self.ids);
+            self.sites[node].disk = self.new_disk();
+            let site = &self.sites[node];
+            let (id, member) = (site.id, member(&site.name, site.has_copy));
+            self.later(
+                Duration::ZERO,
+                Happening::Proposed { from: node, entry: Entry::Join { node: id, member } },
+            );
+        }
+    }
+
+    pub(super) fn tell(&mut self, node: usize, event: Event) {
+        let site = &mut self.sites[node];
+        let clock = site.clock(self.now);
+        let Some(memory) = &mut site.memory else { return };
+        let actions = memory.machine.handle(clock, event);
+        self.act(node, actions);
+    }
+
+    fn act(&mut self, node: usize, actions: Vec<Action>) {
+        let starts = self.sites[node].starts;
+        for action in actions {
+            match action {
+                Action::Propose(entry) => {
+                    let lost = self.loses_messages && self.random.one_in(8);
+                    if !lost {
+                        let delay = self.delay();
+                        self.later(delay, Happening::Proposed { from: node, entry });
+                    }
+                }
+                Action::Ask { round } => self.ask(node, round),
+                Action::Follow { primary, .. } => {
+                    let memory = self.sites[node].memory.as_mut().expect("it is up");
+                    (memory.follows, memory.open) = (Some(primary), false);
+                }
+                Action::Prepare { epoch } => {
+                    self.sites[node].memory.as_mut().expect("it is up").follows = None;
+                    let delay = self.random.millis(0, 30);
+                    self.later(delay, Happening::Told { to: node, starts, event: Event::Prepared { epoch } });
+                }
+                Action::Begin { epoch, above } => {
+                    let delay = self.random.millis(0, 30);
+                    self.later(delay, Happening::Begin { node, starts, epoch, above: above.tid });
+                }
+                Action::Open { above } => {
+                    let max_oid = self.sites[node].disk.max_oid();
+                    let above = if self.broken == Broken::Ceiling { 0 } else { above.get() };
+                    let memory = self.sites[node].memory.as_mut().expect("it is up");
+                    memory.open = true;
+                    memory.next_oid = memory.next_oid.max(above + 1).max(max_oid + 1);
+                }
+                Action::Close => self.sites[node].memory.as_mut().expect("it is up").open = false,
+            }
+        }
+    }
+
+    /// A message takes so long.
+    fn delay(&mut self) -> Duration {
+        if self.loses_messages && self.random.one_in(30) {
+            self.random.millis(0, 3000)
+        } else {
+            self.random.millis(0, 20)
+        }
+    }
+
+    fn ask(&mut self, by: usize, round: u64) {
+        let starts = self.sites[by].starts;
+        let (me, mine) = (self.sites[by].id, self.sites[by].standing());
+        self.later(
+            Duration::ZERO,
+            Happening::Told { to: by, starts, event: Event::Answered { round, node: me, standing: mine } },
+        );
+        for from in 0..self.sites.len() {
+            if from != by && !self.cut.contains(&(by, from)) {
+                let delay = self.delay();
+                self.later(delay, Happening::Asked { from, by, starts, round });
+            }
+        }
+    }
+
+    fn answer(&mut self, to: usize, starts: u64, round: u64, node: NodeId, standing: Standing) {
+        let delay = self.delay();
+        self.later(delay, Happening::Told { to, starts, event: Event::Answered { round, node, standing } });
+    }
+
+    /// Whether this node and others that reach each other are most of the voters.
+    fn has_majority(&self, node: usize) -> bool {
+        let linked = |a: usize, b: usize| !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a));
+        let with = (0..self.sites.len())
+            .filter(|other| *other == node || (self.sites[*other].up && linked(node, *other)));
+        self.sites[node].up && with.count() * 2 > self.sites.len()
+    }
+
+    fn apply(&mut self, node: usize) {
+        if !self.has_majority(node) {
+            return;
+        }
+        for _ in 0..=self.random.pick(4) {
+            let site = &mut self.sites[node];
+            let Some(entry) = self.log.get(site.disk.applied).cloned() else { return };
+            site.disk.applied += 1;
+            site.disk.decided.apply(&entry);
+            self.tell(node, Event::Decided(entry));
+        }
+    }
+
+    fn stream(&mut self, node: usize) {
+        let Some(follows) = self.sites[node].memory.as_ref().and_then(|memory| memory.follows) else {
+            return;
+        };
+        let Some(source) = self.sites.iter().position(|site| site.id == follows) else { return };
+        let cut = self.cut.contains(&(source, node)) || self.cut.contains(&(node, source));
+        if cut || !self.sites[source].up || self.sites[source].paused_until > self.now {
+            return;
+        }
+        let most = self.random.pick(8);
+        let from = self.sites[source].disk.clone();
+        let taken_back = self.sites[node].disk.follow(&from, most);
+        if taken_back {
+            self.readers.iter_mut().for_each(|reader| reader.disconnect(node));
+        }
+        let memory = self.sites[node].memory.as_mut().expect("it is up");
+        memory.hidden_from = None;
+        let tid = self.sites[node].disk.last();
+        let agree = Epochs::common(&from.epochs, from.last(), &self.sites[node].disk.epochs, tid) == tid;
+        if agree && self.sites[node].name.starts_with("here") {
+            let (by, starts, delay) = (self.sites[node].id, self.sites[source].starts, self.delay());
+            self.later(delay, Happening::Acknowledged { to: source, starts, by, tid });
+        }
+    }
+
+    fn begin(&mut self, node: usize, epoch: u64, above: Tid) {
+        let broken = self.broken;
+        let clock = self.sites[node].clock(self.now);
+        if !self.sites[node].may_commit(self.now) {
+            return self.later(
+                Duration::from_millis(20),
+                Happening::Begin { node, starts: self.sites[node].starts, epoch, above },
+            );
+        }
+        let site = &mut self.sites[node];
+        site.disk.begin(epoch, &site.name, above, clock.wall, broken);
+        self.tell(node, Event::Begun { epoch });
+    }
+
+    fn write(&mut self) {
+        let node = self.random.pick(self.sites.len());
+        let makes_new = self.random.one_in(4);
+        let object = 1 + self.random.below(OBJECTS);
+        let sync =
+            if self.random.one_in(20) { self.random.millis(0, 2500) } else { self.random.millis(0, 10) };
+        self.values += 1;
+        let value = self.values;
+        let site = &mut self.sites[node];
+        let clock = site.clock(self.now);
+        let (last, starts) = (site.disk.last(), site.starts);
+        let Some(memory) = site.memory.as_mut().filter(|memory| memory.open && !memory.busy) else { return };
+        let ceilings = memory.machine.ceilings();
+        let tid = clock.wall.max(last.next());
+        let next_oid = memory.next_oid.max(OBJECTS + 1);
+        if tid > ceilings.tid || next_oid > ceilings.oid.get() || !memory.machine.may_commit(clock.now) {
+            return;
+        }
+        let oid = if makes_new {
+            memory.next_oid = next_oid + 1;
+            assert!(self.oids.insert(next_oid), "oid {next_oid} was given out twice");
+            next_oid
+        } else {
+            object
+        };
+        memory.busy = true;
+        let transaction = Transaction { tid, records: BTreeMap::from([(oid, value)]) };
+        self.later(sync, Happening::Synced { node, starts, transaction });
+    }
+
+    /// It is on the disk.
+    fn synced(&mut self, node: usize, transaction: Transaction) {
+        let site = &mut self.sites[node];
+        let memory = site.memory.as_mut().expect("it is up");
+        memory.busy = false;
+        if transaction.tid <= site.disk.last() || memory.follows.is_some() {
+            return; // it follows another by now
+        }
+        let known = self.tids.insert(transaction.tid, transaction.records.clone());
+        assert!(known.is_none_or(|known| known == transaction.records), "{} was used twice", transaction.tid);
+        memory.hidden_from.get_or_insert(site.disk.log.len());
+        site.disk.log.push(transaction);
+        self.publish(node);
+    }
+
+    /// Publishes what may be, and answers its clients.
+    fn publish(&mut self, node: usize) {
+        let site = &mut self.sites[node];
+        let clock = site.clock(self.now);
+        let Some(memory) = &mut site.memory else { return };
+        let may = memory.machine.may_commit(clock.now) || self.broken == Broken::Lease;
+        while let Some(hidden) = memory.hidden_from.filter(|_| may) {
+            let Some(transaction) = site.disk.log.get(hidden) else {
+                memory.hidden_from = None;
+                break;
+            };
+            let has = |tid: &&Tid| **tid >= transaction.tid;
+            if memory.acknowledged.values().filter(has).count() < self.acks {
+                break;
+            }
+            self.promised.insert(transaction.tid, transaction.records.clone());
+            memory.hidden_from = Some(hidden + 1);
+        }
+    }
+
+    fn read(&mut self, reader: usize) {
+        let node = self.random.pick(self.sites.len());
+        let oid = 1 + self.random.below(OBJECTS);
+        let site = &self.sites[node];
+        if site.up && site.has_copy && site.disk.whole && site.paused_until <= self.now {
+            self.readers[reader].connect(node, site, self.broken);
+        }
+        self.readers[reader].read(&self.sites, oid);
+        if self.random.one_in(10) {
+            self.readers[reader].disconnect(node);
+        }
+    }
+}
+
+fn member(name: &str, has_copy: bool) -> Member {
+    let group = if name.starts_with("there") { "there" } else { "here" }.to_owned();
+    Member { name: name.to_owned(), group, electable: has_copy, voter: true, priority: 0 }
+}

@@ -70,7 +70,9 @@ pub enum IndexComparison {
 /// Needs about 40 bytes of memory for each object.
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<VerifyReport, ReadError> {
     let Beside { log, size, in_use } = Beside::open(path)?;
-    let (view, skipped) = match IndexView::open(&crate::open::index_path(path)) {
+    let index = crate::open::index_path(path);
+    let (view, skipped) = match IndexView::open(&index) {
+        Err(_) if !index.exists() => (None, "there is none".to_owned()),
         Ok(view) => (Some(view), String::new()),
         Err(error) => (None, error.to_string()),
     };

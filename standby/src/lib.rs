@@ -6,7 +6,7 @@
 //! | `serve`, `process`, `opening` | one server, from start to stop |
 //! | `node`, [`config`] | a node of a cluster, and what its file says |
 //! | [`replication`] | a copy that follows another |
-//! | `listener`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
+//! | `listener`, `refusals`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
 //! | `door` | when clients are let in |
 //! | [`peer`] | connections between nodes |
 //! | `session` | one client's session as a state machine |
@@ -25,6 +25,7 @@ mod opening;
 pub mod peer;
 mod process;
 mod progress;
+mod refusals;
 pub mod replication;
 mod serve;
 mod server;

@@ -196,7 +196,7 @@ impl Session {
         let is_temporary = filename.ends_with(".tmp")
             || filename.char_indices().last().is_some_and(|(last, _)| filename[..last].ends_with(".tmp"));
         if filename.contains('/') || !is_temporary {
-            tracing::error!(client = %self.label(), filename, "a bad file name for a blob: an attack?");
+            tracing::error!(client = %self.client.name(), filename, "a bad file name for a blob: an attack?");
             return Err(ErrorReply::Value(filename.to_owned()));
         }
         let transaction = self.collecting(key)?;

@@ -2,6 +2,7 @@
 
 pub mod acks;
 pub mod apply;
+pub mod clients;
 mod gate;
 pub mod invalidations;
 pub mod locks;
@@ -11,7 +12,7 @@ pub mod packing;
 pub mod publications;
 pub mod stats;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,6 +24,7 @@ use tracing::{error, warn};
 use zeo_proto::{Oid, Tid};
 
 use self::apply::Applied;
+use self::clients::{Clients, Registration};
 use self::gate::Gate;
 use self::invalidations::InvalidationPolicy;
 use self::locks::{Answer, Claims, LockTable, Owner};
@@ -60,6 +62,7 @@ struct Shared {
     exchange: Arc<Exchange>,
     oids: OidAllocator,
     stats: Stats,
+    clients: Clients,
     packing: Packing,
     /// Sessions and transactions are numbered.
     numbers: AtomicU64,
@@ -111,6 +114,7 @@ impl Service {
             exchange,
             oids,
             stats,
+            clients: Clients::default(),
             packing: Packing::default(),
             numbers,
         })))
@@ -141,6 +145,11 @@ impl Service {
         &self.0.stats
     }
 
+    /// The registered clients.
+    pub fn clients(&self) -> &Clients {
+        &self.0.clients
+    }
+
     /// New object ids.
     pub fn oids(&self) -> &OidAllocator {
         &self.0.oids
@@ -151,9 +160,10 @@ impl Service {
         self.0.options.read_only || self.0.storage.is_read_only()
     }
 
-    /// A session joins; the returned name is its own for as long as the server runs.
-    pub fn join(&self, mailbox: Mailbox) -> (SessionId, u64, Tid) {
+    /// A client's session joins; the returned name is its own for as long as the server runs.
+    pub fn join(&self, mailbox: Mailbox, registration: Registration) -> (SessionId, u64, Tid) {
         let session = SessionId(self.next_number());
+        self.0.clients.add(session, registration);
         let (sequence, last) = self.publications().subscribe(session, mailbox);
         (session, sequence, last)
     }
@@ -170,6 +180,7 @@ impl Service {
     /// A session leaves. What it handed to the committer is committed all the same.
     pub fn leave(&self, session: SessionId) {
         self.publications().unsubscribe(session);
+        self.0.clients.remove(session);
     }
 
     /// Asks for the locks of a vote. `Waiting` is followed by [`Event::LocksGranted`].
@@ -196,7 +207,6 @@ impl Service {
     /// publications, or gets [`Event::CommitFailed`]; its locks are given back by then.
     pub fn commit(&self, owner: Owner, transaction: Transaction, reservation: Reservation) {
         let committer = self.0.committer.as_ref().expect("a read-only storage has no voted transactions");
-        self.0.stats.commits.add_one();
         self.0.exchange.lock_table().committing.insert(owner.transaction, owner);
         let alone = self.0.stats.active_txns.get() == 1;
         if alone && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
@@ -213,6 +223,11 @@ impl Service {
     pub fn lock_status(&self) -> (usize, Option<SystemTime>) {
         let locks = self.0.exchange.lock_table();
         (locks.table.waiting(), locks.since.values().min().copied())
+    }
+
+    /// The sessions whose votes wait for locks.
+    pub fn waiting_sessions(&self) -> HashSet<SessionId> {
+        self.0.exchange.lock_table().table.waiting_owners().map(|owner| owner.session).collect()
     }
 
     /// The objects changed since `tid`, as of the transaction `view`; `None` where the client must drop its

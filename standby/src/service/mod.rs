@@ -14,10 +14,12 @@ pub mod stats;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use replica::{CommitError, Committed, Committer, PackOptions, Publish, Reservation, Storage, Transaction};
+use replica::{
+    CommitError, Committed, Committer, Epochs, PackOptions, Publish, Reservation, Storage, Transaction,
+};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
@@ -66,6 +68,8 @@ struct Shared {
     packing: Packing,
     /// Sessions and transactions are numbered.
     numbers: AtomicU64,
+    /// The reigns that wrote what the storage has.
+    epochs: Mutex<Epochs>,
 }
 
 /// What the committer's thread and the sessions both touch.
@@ -117,6 +121,7 @@ impl Service {
             clients: Clients::default(),
             packing: Packing::default(),
             numbers,
+            epochs: Mutex::default(),
         })))
     }
 
@@ -231,9 +236,22 @@ impl Service {
     }
 
     /// The objects changed since `tid`, as of the transaction `view`; `None` where the client must drop its
-    /// whole cache. May read the log: call it where blocking is allowed.
+    /// whole cache: also one that has seen a transaction which was lost. May read the log: call it where blocking is
+    /// allowed.
     pub fn invalidations(&self, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, replica::ReadError> {
+        if !self.epochs().survives(tid) {
+            return Ok(None);
+        }
         self.0.options.invalidations.answer(&self.0.storage, self.publications(), tid, view)
+    }
+
+    /// The reigns that wrote what the storage has, as they are known now.
+    pub fn set_epochs(&self, epochs: Epochs) {
+        *self.epochs() = epochs;
+    }
+
+    fn epochs(&self) -> std::sync::MutexGuard<'_, Epochs> {
+        self.0.epochs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Commits what is queued, writes the index down and lets go of the files.

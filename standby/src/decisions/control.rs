@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `format` | `version` | 1 |
 //! | `log` | index of an entry | the entry, as JSON |
-//! | `state` | `vote`, `purged`, `committed`, `state`, `snapshot` | each as JSON |
+//! | `state` | `node` (this node's number), `vote`, `purged`, `committed`, `state`, `snapshot` | each as JSON |
 //!
 //! What a vote or the log promise to others is durable before it is told. The applied state is not synced by itself: the
 //! entries that it is made of are in the log, and are applied again.
@@ -42,6 +42,7 @@ pub enum ControlError {
 /// A name in the table `state`.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Key {
+    Node,
     Vote,
     Purged,
     Committed,
@@ -52,6 +53,7 @@ pub(super) enum Key {
 impl Key {
     fn name(self) -> &'static str {
         match self {
+            Self::Node => "node",
             Self::Vote => "vote",
             Self::Purged => "purged",
             Self::Committed => "committed",

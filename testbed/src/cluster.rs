@@ -21,6 +21,7 @@ pub struct Node {
     pub server: Option<Server>,
     address: Ipv4Addr,
     replication: String,
+    cluster: String,
     program: Option<PathBuf>,
 }
 
@@ -41,6 +42,8 @@ pub enum Follows<'a> {
     Fully(&'a Node),
     /// That node, with a fast recovery where one is needed.
     Fast(&'a Node),
+    /// Whom the cluster says; that node knows the cluster.
+    Decided(Option<&'a Node>),
 }
 
 impl Node {
@@ -54,6 +57,7 @@ impl Node {
             server: None,
             address: own_address(),
             replication: String::new(),
+            cluster: String::new(),
             program: None,
         };
         node.configure(follows)?;
@@ -63,6 +67,20 @@ impl Node {
     /// Runs this program, from the next start on, and not the one that is under test.
     pub fn set_program(&mut self, program: &Path) {
         self.program = Some(program.to_owned());
+    }
+
+    /// What its section `[cluster]` says besides, from the next [`Node::configure`] on.
+    pub fn set_cluster(&mut self, settings: &str) {
+        settings.clone_into(&mut self.cluster);
+    }
+
+    /// Makes a cluster of this node alone.
+    pub fn init(&self) -> Result<()> {
+        let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
+        let output = Command::new(program).arg("init").arg(self.configuration()).output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "node {} cannot make a cluster: {told}", self.name);
+        Ok(())
     }
 
     /// What its section `[replication]` says, from the next [`Node::configure`] on.
@@ -76,13 +94,18 @@ impl Node {
             Follows::Nobody => ("primary", None),
             Follows::Fully(node) => ("replica", Some((node, "full"))),
             Follows::Fast(node) => ("replica", Some((node, "fast"))),
+            Follows::Decided(_) => ("auto", None),
         };
         let upstream = upstream.map_or(String::new(), |(node, recovery)| {
             format!("[upstream]\naddresses = [\"{}\"]\nrecovery = \"{recovery}\"\n", node.peer())
         });
+        let mut cluster = self.cluster.clone();
+        if let Follows::Decided(Some(known)) = follows {
+            cluster.push_str(&format!("join = [\"{}\"]\n", known.peer()));
+        }
         let (zeo, zeo_ro, peer) = (self.zeo(), self.zeo_ro(), self.peer());
         let text = format!(
-            "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n\
+            "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n{cluster}\
              [node]\nname = \"{}\"\nrole = \"{role}\"\n\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              admin = \"unix:{}\"\n\

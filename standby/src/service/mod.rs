@@ -3,7 +3,7 @@
 pub mod acks;
 pub mod apply;
 pub mod clients;
-mod gate;
+pub mod gate;
 pub mod invalidations;
 pub mod locks;
 pub mod mailbox;

@@ -197,6 +197,7 @@ impl Service {
             if answer == Answer::Granted {
                 locks.since.insert(owner, SystemTime::now());
             }
+            locks.note_since(&granted);
             (answer, granted)
         };
         self.0.exchange.tell_granted(granted);
@@ -267,6 +268,12 @@ impl Service {
 }
 
 impl Locks {
+    /// These have their locks from now on.
+    fn note_since(&mut self, granted: &[Owner]) {
+        let now = SystemTime::now();
+        self.since.extend(granted.iter().map(|owner| (*owner, now)));
+    }
+
     /// The committer is done with this transaction.
     fn committed(&mut self, number: u64) -> Owner {
         self.committing
@@ -285,9 +292,7 @@ impl Exchange {
             let mut locks = self.lock_table();
             locks.since.remove(&owner);
             let granted = locks.table.release(owner);
-            for owner in &granted {
-                locks.since.insert(*owner, SystemTime::now());
-            }
+            locks.note_since(&granted);
             granted
         };
         self.tell_granted(granted);

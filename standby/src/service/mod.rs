@@ -236,6 +236,12 @@ impl Service {
         self.0.exchange.lock_table().table.waiting_owners().map(|owner| owner.session).collect()
     }
 
+    /// Who has locks.
+    #[cfg(test)]
+    pub(crate) fn lock_holders(&self) -> Vec<Owner> {
+        self.0.exchange.lock_table().since.keys().copied().collect()
+    }
+
     /// The objects changed since `tid`, as of the transaction `view`; `None` where the client must drop its
     /// whole cache: also one that has seen a transaction which was lost. May read the log: call it where blocking is
     /// allowed.

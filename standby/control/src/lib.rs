@@ -84,6 +84,9 @@ pub struct UpstreamStatus {
     pub node: Option<String>,
     /// A stream from it flows.
     pub connected: bool,
+    /// Why not, or what went wrong last, since transactions have flowed.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// How many seconds ago it said how far it is.
     pub heard: Option<f64>,
     /// The last transaction that it is known to have.

@@ -37,6 +37,8 @@ pub struct Heard {
     pub connected: bool,
     /// When it said last how far it is.
     pub at: Option<Instant>,
+    /// Why it is not followed, if it has said nothing since.
+    pub trouble: Option<String>,
 }
 
 /// What must be done to a copy before it can follow.

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
 
-use super::copy::{Copy, Repair};
+use super::copy::{Copy, Progress, Repair};
 use super::message::{FromSource, Recovery};
 use super::ready_now::ready_now;
 use super::sink::{Action, End, Event, Sink};
@@ -106,6 +106,9 @@ impl Upstream {
             tokio::select! {
                 applied = self.applied.recv() => {
                     actions.extend(self.take_applied(&mut sink, applied.expect("the service goes on")));
+                    if let Err(reason) = self.look_whether_caught_up().await {
+                        actions.extend(sink.handle(Event::Failed(reason)));
+                    }
                 }
                 received = receiver.recv(), if has_room => match received {
                     Ok(received) => match self.take_message(&mut sink, received) {
@@ -142,7 +145,9 @@ impl Upstream {
             }
             next = self.applied.try_recv().ok();
         }
-        last.map_or_else(Vec::new, |tid| sink.handle(Event::Applied(tid)))
+        let Some(last) = last else { return Vec::new() };
+        self.copy.note_heard(|heard| heard.trouble = None);
+        sink.handle(Event::Applied(last))
     }
 
     async fn act(&mut self, sink: &mut Sink, action: Action) -> Result<Vec<Action>, End> {
@@ -205,17 +210,27 @@ impl Upstream {
                     progress.upstream = Some(last);
                     progress.distance = distance.saturating_add(1);
                 });
-                let caught_up = self.copy.service().storage().last_place().tid >= last;
-                if caught_up
-                    && self.copy.lineage().unfinished
-                    && let Err(error) = self.copy.change_lineage(|lineage| lineage.unfinished = false).await
-                {
-                    return failed(error.to_string());
+                if let Err(reason) = self.look_whether_caught_up().await {
+                    return failed(reason);
                 }
             }
             Action::Close(end) => return Err(end),
         }
         Ok(Vec::new())
+    }
+
+    /// A copy that has everything that its upstream is known to have can be served.
+    async fn look_whether_caught_up(&self) -> Result<(), String> {
+        let Progress { whole, upstream, .. } = *self.copy.progress().borrow();
+        if upstream.is_none_or(|upstream| self.copy.service().storage().last_place().tid < upstream) {
+            return Ok(());
+        }
+        self.copy.note_heard(|heard| heard.trouble = None);
+        if whole || !self.copy.lineage().unfinished {
+            return Ok(());
+        }
+        let changed = self.copy.change_lineage(|lineage| lineage.unfinished = false).await;
+        changed.map_err(|error| error.to_string())
     }
 
     /// The node stops serving, mends the copy, and begins again.

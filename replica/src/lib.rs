@@ -17,15 +17,17 @@
 //! | `epochs`, `lineage`, `stream` | who wrote which part of a history; giving it to another copy |
 //! | `rewind`, `oids` | taking lost transactions back; the oids that they used |
 //! | `aside` | moving a whole copy out of the way |
-//! | `verify` | checking all of it |
+//! | `beside`, `verify`, `dump` | opening a log that others may have open; checking all of it; listing it |
 
 mod anchor;
 mod aside;
 mod batch;
+mod beside;
 mod blobs;
 mod checksum;
 mod committer;
 mod drainer;
+mod dump;
 mod epochs;
 mod error;
 mod format;
@@ -62,6 +64,7 @@ pub use aside::set_aside;
 pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
 pub use checksum::Checksum;
 pub use committer::{Committer, Publish};
+pub use dump::{Dump, DumpRange, DumpedRecord};
 pub use epochs::{Epoch, Epochs, EpochsError};
 pub use error::{
     CloseError, CommitError, IndexError, OpenError, ReadError, ReserveError, TransactionError, UndoError,

@@ -113,7 +113,8 @@ fn open_blobs(
 
 /// The lock; `None` for a read-only storage that does without.
 fn take_lock(path: &Path, options: &OpenOptions) -> Result<Option<LogLock>, OpenError> {
-    if options.read_only && !path.exists() {
+    // Else a lock file would be left beside nothing.
+    if (options.read_only || !options.create) && !path.exists() {
         return Err(OpenError::Missing(path.to_owned()));
     }
     match LogLock::take(path) {

@@ -1,17 +1,16 @@
 use std::collections::HashMap;
-use std::fs::File;
 use std::hash::BuildHasherDefault;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::anchor::Anchor;
-use crate::format::{LOG_START, MAGIC, OLD_MAGIC, REDUNDANT_LENGTH, TRANSACTION_HEADER, TransactionHead};
+use crate::beside::Beside;
+use crate::format::{LOG_START, REDUNDANT_LENGTH, TRANSACTION_HEADER, TransactionHead};
 use crate::index::{IndexView, Mark};
-use crate::lock::LogLock;
 use crate::log::LogFile;
 use crate::recent::Mix;
 use crate::scan::{Bad, Scanned, ScannedRecord, ScannedTransaction, Scanner};
-use crate::{Checksum, OpenError, Progress, ReadError, ReadMode, Tid, tail};
+use crate::{Checksum, Progress, ReadError, ReadMode, Tid, tail};
 
 /// Progress is told after so many bytes of the log.
 const PROGRESS_BYTES: u64 = 64 << 20;
@@ -70,16 +69,10 @@ pub enum IndexComparison {
 ///
 /// Needs about 40 bytes of memory for each object.
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<VerifyReport, ReadError> {
-    let missing = |source| OpenError::Io { what: "opening", path: path.to_owned(), source };
-    let file = File::open(path).map_err(|error| Box::new(missing(error)))?;
-    let size = file.metadata()?.len();
-    let log = Arc::new(LogFile::new(file));
-    let mut magic = vec![0; size.min(LOG_START) as usize];
-    log.read_fully(&mut magic, 0)?;
-    if magic != MAGIC && magic != OLD_MAGIC && !magic.is_empty() {
-        return Err(ReadError::Open(Box::new(OpenError::NotFileStorage { path: path.to_owned(), magic })));
-    }
-    let (view, skipped) = match IndexView::open(&crate::open::index_path(path)) {
+    let Beside { log, size, in_use } = Beside::open(path)?;
+    let index = crate::open::index_path(path);
+    let (view, skipped) = match IndexView::open(&index) {
+        Err(_) if !index.exists() => (None, "there is none".to_owned()),
         Ok(view) => (Some(view), String::new()),
         Err(error) => (None, error.to_string()),
     };
@@ -104,8 +97,6 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<VerifyReport, Read
         },
     };
     verifier.begin_index()?;
-    // A server that is running may be in the middle of an append.
-    let in_use = matches!(LogLock::is_taken(path), Ok(true));
     verifier.run(progress, in_use)?;
     Ok(verifier.report)
 }

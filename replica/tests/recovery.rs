@@ -225,6 +225,7 @@ fn other_files_are_not_touched() {
     let options = OpenOptions { create: false, ..OpenOptions::default() };
     let missing = path.with_extension("other");
     assert!(matches!(Storage::open(&missing, &options, &NoProgress), Err(OpenError::Missing(_))));
+    assert!(!path.with_extension("other.lock").exists(), "a lock beside nothing");
     // An old log, and one that nothing has been written to.
     fs::write(&path, b"FS21").expect("written");
     open(&path).expect("it opens").0.close().expect("closed");

@@ -19,6 +19,7 @@ use zeo_proto::{frame, handshake};
 use crate::busy_poll::{Habit, PATIENCE, ReceiveNow};
 use crate::door::Door;
 use crate::server::Served;
+use crate::service::clients::Client;
 use crate::service::mailbox::{Event, Inbox, Mailbox, mailbox};
 use crate::session::{CloseReason, Job, Outbox, Session};
 
@@ -78,6 +79,7 @@ struct Connection<S> {
     inbox: Inbox,
     habit: Habit,
     door: Door,
+    client: Arc<Client>,
 }
 
 /// Serves a client until it leaves, breaks the protocol, or the server stops.
@@ -104,8 +106,10 @@ pub async fn serve<S>(
         inbox,
         habit: Habit::new(served.last_active.clone()),
         door,
+        client: Arc::new(Client::new(peer)),
     };
-    let (end, peer) = connection.run(&served, peer).await;
+    let end = connection.run(&served).await;
+    let peer = connection.client.name();
     stop.abort();
     match end {
         End::Eof | End::Health => debug!(%peer, reason = %end, "disconnected"),
@@ -132,21 +136,18 @@ fn stop_on(
 }
 
 impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
-    /// Why the connection ended, and what its client is called in the log.
-    async fn run(&mut self, served: &Arc<Served>, peer: String) -> (End, String) {
-        match self.greet(served, &peer).await {
-            Ok(mut session) => {
-                let end = self.converse(&mut session, served.limits.frame_bytes_max).await;
-                (end, session.label().to_owned())
-            }
-            Err(end) => (end, peer),
+    /// Why the connection ended.
+    async fn run(&mut self, served: &Arc<Served>) -> End {
+        match self.greet(served).await {
+            Ok(mut session) => self.converse(&mut session, served.limits.frame_bytes_max).await,
+            Err(end) => end,
         }
     }
 
     /// Greets, and makes a session in the encoding that the client chooses.
-    async fn greet(&mut self, served: &Arc<Served>, peer: &str) -> Result<Session, End> {
+    async fn greet(&mut self, served: &Arc<Served>) -> Result<Session, End> {
         if !self.door.is_open() {
-            self.wait_at_the_door(served, peer).await?;
+            self.wait_at_the_door(served).await?;
         }
         frame::write(&mut self.outbox.bytes, |out| {
             out.extend_from_slice(handshake::greeting(served.encoding))
@@ -165,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
         match handshake::parse_answer(&answer) {
             handshake::Answer::Protocol(encoding) => {
                 let door = self.door.is_read_only();
-                Ok(Session::new(served.clone(), encoding, self.mailbox.clone(), peer.to_owned(), door))
+                Ok(Session::new(served.clone(), encoding, self.mailbox.clone(), self.client.clone(), door))
             }
             handshake::Answer::Ruok => Err(self.tell_health(served).await),
             handshake::Answer::Unsupported => {
@@ -176,9 +177,9 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
     }
 
     /// Keeps a client waiting for its greeting, for as long as it takes. It may ask for the server's health meanwhile.
-    async fn wait_at_the_door(&mut self, served: &Arc<Served>, peer: &str) -> Result<(), End> {
+    async fn wait_at_the_door(&mut self, served: &Arc<Served>) -> Result<(), End> {
         let _place = self.door.park().map_err(|_| End::Crowded)?;
-        debug!(%peer, "parked");
+        debug!(peer = self.client.address(), "parked");
         let door = self.door.clone();
         let mut opened = pin!(door.opened());
         loop {
@@ -361,6 +362,7 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
                 }
                 Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => {
+                    self.client.queued_bytes.set(self.unsent() as u64);
                     if wrote {
                         self.last_progress = Instant::now();
                     }
@@ -368,6 +370,7 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
                 }
             }
         }
+        self.client.queued_bytes.set(0);
         self.outbox.bytes.clear();
         self.outbox.bytes.shrink_to(UNSENT_HIGH_WATER);
         self.sent = 0;

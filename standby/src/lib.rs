@@ -7,7 +7,7 @@
 //! | `node`, [`config`] | a node of a cluster, and what its file says |
 //! | `control` | the control API |
 //! | [`replication`] | a copy that follows another |
-//! | `listener`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
+//! | `listener`, `refusals`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
 //! | `door` | when clients are let in |
 //! | [`failover`] | who is the primary, and until when |
 //! | [`peer`] | connections between nodes |
@@ -29,6 +29,7 @@ mod opening;
 pub mod peer;
 mod process;
 mod progress;
+mod refusals;
 pub mod replication;
 mod serve;
 mod server;

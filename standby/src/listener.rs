@@ -7,7 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::busy_poll::ReceiveNow;
 use crate::connection;
 use crate::door::Door;
+use crate::refusals::Refusals;
 use crate::server::Served;
 
 /// Idle time after which the kernel asks whether a client is still there, and how often it asks again.
@@ -108,7 +109,9 @@ impl Listener {
         tls: Option<TlsAcceptor>,
         mut shutdown: watch::Receiver<bool>,
     ) {
-        let places = Arc::new(Semaphore::new(served.limits.connections_max));
+        let limit = served.limits.connections_max;
+        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        let mut refusals = Refusals::default();
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -126,7 +129,9 @@ impl Listener {
                 }
             };
             let Ok(place) = places.clone().try_acquire_owned() else {
-                warn!(limit = served.limits.connections_max, "refused a connection: the limit is reached");
+                if let Some(refused) = refusals.add(Instant::now()) {
+                    warn!(peer = %stream.peer(), limit, refused, "refused a connection: there are as many as the limit allows");
+                }
                 continue;
             };
             let (served, door, tls) = (served.clone(), door.clone(), tls.clone());
@@ -153,6 +158,14 @@ impl Listener {
 }
 
 impl Stream {
+    /// Where it comes from, for the log.
+    fn peer(&self) -> String {
+        match self {
+            Self::Tcp(_, peer) => peer.to_string(),
+            Self::Unix(_) => "unix".to_owned(),
+        }
+    }
+
     async fn serve(
         self,
         served: Arc<Served>,
@@ -160,12 +173,13 @@ impl Stream {
         tls: Option<TlsAcceptor>,
         shutdown: watch::Receiver<bool>,
     ) {
+        let peer = self.peer();
         match self {
-            Self::Tcp(stream, peer) => {
+            Self::Tcp(stream, _) => {
                 prepare_tcp(&stream);
-                secure(stream, served, door, tls, peer.to_string(), shutdown).await;
+                secure(stream, served, door, tls, peer, shutdown).await;
             }
-            Self::Unix(stream) => secure(stream, served, door, tls, "unix".to_owned(), shutdown).await,
+            Self::Unix(stream) => secure(stream, served, door, tls, peer, shutdown).await,
         }
     }
 }

@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     match standby::cli::Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("standby: {error:#}");
+            eprintln!("standby: {}", standby::cli::told(&error));
             ExitCode::FAILURE
         }
     }

@@ -50,7 +50,11 @@ fn open(spec: &StorageSpec, settings: &ServiceSettings) -> Result<Service> {
         pack: PackOptions { gc: spec.pack_gc, keep_old: spec.pack_keep_old },
         load_delay: settings.load_delay,
     };
-    Service::new(service, storage).with_context(|| format!("cannot read {}", path.display()))
+    let lineage = storage.lineage()?;
+    let service =
+        Service::new(service, storage).with_context(|| format!("cannot read {}", path.display()))?;
+    service.set_epochs(lineage.epochs);
+    Ok(service)
 }
 
 fn report_opened(spec: &StorageSpec, storage: &Storage, report: &OpenReport) {

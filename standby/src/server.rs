@@ -15,7 +15,7 @@ use crate::session::storage_status_json;
 pub struct ConnectionLimits {
     /// Greatest frame accepted from a registered client, in bytes.
     pub frame_bytes_max: u32,
-    /// Connections at one time.
+    /// Connections at one time, on each listener: those that wait at one do not keep others out.
     pub connections_max: usize,
 }
 

@@ -224,6 +224,15 @@ fn files_in(folder: &Path, ending: &str) -> Result<Vec<std::path::PathBuf>> {
     Ok(found)
 }
 
+/// Whether a client that has seen this transaction is told what has changed since, and not to drop everything.
+fn keeps_cache(node: &Node, seen: Tid) -> Result<bool> {
+    runtime()?.block_on(async {
+        let mut connection = Connection::open(node.zeo()).await?;
+        let seen = zeo_proto::Value::Bytes(seen.to_bytes().to_vec().into());
+        Ok(connection.call("getInvalidations", &[seen]).await? != zeo_proto::Value::None)
+    })
+}
+
 #[test]
 fn an_old_primary_saves_what_was_lost_and_follows_the_new_one() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -237,6 +246,7 @@ fn an_old_primary_saves_what_was_lost_and_follows_the_new_one() -> Result<()> {
     let mut nodes = [a, b, c];
     wait_for_all(&nodes)?;
     nodes[1].kill()?;
+    let common = runtime()?.block_on(nodes[0].last_transaction()).context("the primary serves")?;
     // What only the old primary has, and a replica of it.
     let lost = commit(&nodes[0], 2, 100)?;
     poll::until("the other replica to have what will be lost", poll::PATIENCE, || {
@@ -245,7 +255,11 @@ fn an_old_primary_saves_what_was_lost_and_follows_the_new_one() -> Result<()> {
     nodes[0].kill()?;
     nodes[1].configure(Follows::Nobody)?;
     nodes[1].start()?;
+    // A client that has seen what was lost must drop its cache; one that has not keeps it.
+    ensure!(!keeps_cache(&nodes[1], lost)?, "a client would keep what was lost");
+    ensure!(keeps_cache(&nodes[1], common)?, "a client would drop its cache for nothing");
     commit(&nodes[1], 3, 20)?;
+    ensure!(!keeps_cache(&nodes[1], lost)?, "a client would keep what was lost");
     nodes[2].stop()?;
     let [a, b, c] = &mut nodes;
     a.configure(Follows::Fully(b))?;

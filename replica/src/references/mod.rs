@@ -16,9 +16,11 @@
 //! is what `ZODB.serialize.referencesf` returns, which does not know the protocols 4 and 5, Python 2 strings beyond
 //! ASCII and `_codecs.encode`.
 
+mod class;
 mod forms;
 mod input;
 
+pub(crate) use self::class::{ClassName, class_name};
 use self::forms::{Kind, decimal, oid_of, oid_of_chars, oid_of_quoted, oid_of_raw_unicode, tuple_of};
 use self::input::Input;
 use crate::Oid;

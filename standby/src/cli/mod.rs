@@ -1,8 +1,14 @@
 //! The command line.
+//!
+//! Exit codes: 0 when all went well, 1 when it did not, 2 for a wrong command line, 3 where a file was looked at and is not
+//! whole.
 
 pub mod check;
+pub mod dump;
 mod log_file;
 pub mod logging;
+mod moment;
+mod output;
 pub mod pack;
 mod pid_file;
 pub mod run;
@@ -40,6 +46,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Check a Data.fs: every length, pointer and checksum
     Verify(verify::VerifyArgs),
+    /// List the transactions of a Data.fs and their records
+    Dump(dump::DumpArgs),
     /// Remove old revisions and unreachable objects from a Data.fs that no server has open
     Pack(pack::PackArgs),
 }
@@ -61,13 +69,35 @@ impl Cli {
             }
             Command::Verify(args) => {
                 self.log.start(None)?;
-                args.run()?;
+                return args.run();
             }
+            Command::Dump(args) => return args.run(),
             Command::Pack(args) => {
                 self.log.start(None)?;
                 args.run()?;
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// An error with its causes, each of them once: some say their cause themselves.
+pub fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text {
+        text if text.is_empty() => cause,
+        text if text.ends_with(&cause) => text,
+        text => format!("{text}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    #[test]
+    fn an_error_is_told_with_each_of_its_causes_once() {
+        let error = anyhow!("no such file").context("opening x: no such file").context("cannot check x");
+        assert_eq!(super::told(&error), "cannot check x: opening x: no such file");
+        assert_eq!(super::told(&anyhow!("cause").context("what")), "what: cause");
     }
 }

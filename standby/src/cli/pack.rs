@@ -1,12 +1,13 @@
 //! `standby pack`.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use replica::{OpenOptions, PackOptions, PackReport, Storage, Tid};
 
+use super::moment::moment;
 use super::terminal::TerminalProgress;
 
 /// `standby pack`.
@@ -42,14 +43,6 @@ pub struct PackArgs {
     json: bool,
 }
 
-fn moment(text: &str) -> Result<SystemTime, String> {
-    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    match seconds {
-        Some(seconds) => Ok(UNIX_EPOCH + seconds),
-        None => text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(|error| error.to_string()),
-    }
-}
-
 impl PackArgs {
     /// Packs the file and prints what was done.
     pub fn run(&self) -> Result<()> {
@@ -57,10 +50,12 @@ impl PackArgs {
         let until = self.before.unwrap_or_else(|| SystemTime::now() - past);
         let open = OpenOptions { create: false, blob_dir: self.blobs.clone(), ..OpenOptions::default() };
         let path = self.path.display();
-        let (storage, _) = Storage::open(&self.path, &open, &TerminalProgress)
-            .with_context(|| format!("cannot open {path}"))?;
+        let progress = TerminalProgress::new(!self.json);
+        let (storage, _) =
+            Storage::open(&self.path, &open, &progress).with_context(|| format!("cannot open {path}"))?;
         let options = PackOptions { gc: !self.no_gc, keep_old: !self.no_old };
-        let packed = storage.pack(Tid::from_time(until), options, &TerminalProgress);
+        let packed = storage.pack(Tid::from_time(until), options, &progress);
+        progress.clear();
         storage.close().with_context(|| format!("closing {path}"))?;
         let report = packed.with_context(|| format!("{path} was not packed"))?;
         if self.json {

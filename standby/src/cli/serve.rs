@@ -74,7 +74,7 @@ pub struct ServeArgs {
     transaction_timeout: Option<Duration>,
 
     /// Greatest number of clients at one time
-    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections_max)]
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections_max, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     max_connections: usize,
 
     /// Greatest message that is accepted from a client, in MiB

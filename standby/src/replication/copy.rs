@@ -176,6 +176,7 @@ impl Copy {
         });
         let lineage = changed.await.expect("no panic")?;
         self.note(|progress| progress.whole = lineage.is_whole());
+        self.service().set_epochs(lineage.epochs.clone());
         self.0.epochs.send_if_modified(|epochs| {
             let changed = *epochs != lineage.epochs;
             *epochs = lineage.epochs;

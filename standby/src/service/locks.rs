@@ -144,6 +144,11 @@ impl LockTable {
         self.waiting
     }
 
+    /// The owners that wait for a lock.
+    pub fn waiting_owners(&self) -> impl Iterator<Item = Owner> {
+        self.owners.iter().filter(|(_, holding)| !holding.is_complete()).map(|(owner, _)| *owner)
+    }
+
     /// Takes the owner's next locks until all are held (true) or one must be waited for (false).
     fn advance(&mut self, owner: Owner) -> bool {
         let holding = self.owners.get_mut(&owner).expect("an owner that advances is known");

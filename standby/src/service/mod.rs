@@ -2,6 +2,7 @@
 
 pub mod acks;
 pub mod apply;
+pub mod clients;
 mod gate;
 pub mod invalidations;
 pub mod locks;
@@ -11,18 +12,21 @@ pub mod packing;
 pub mod publications;
 pub mod stats;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use replica::{CommitError, Committed, Committer, PackOptions, Publish, Reservation, Storage, Transaction};
+use replica::{
+    CommitError, Committed, Committer, Epochs, PackOptions, Publish, Reservation, Storage, Transaction,
+};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 use zeo_proto::{Oid, Tid};
 
 use self::apply::Applied;
+use self::clients::{Clients, Registration};
 use self::gate::Gate;
 use self::invalidations::InvalidationPolicy;
 use self::locks::{Answer, Claims, LockTable, Owner};
@@ -60,9 +64,12 @@ struct Shared {
     exchange: Arc<Exchange>,
     oids: OidAllocator,
     stats: Stats,
+    clients: Clients,
     packing: Packing,
     /// Sessions and transactions are numbered.
     numbers: AtomicU64,
+    /// The reigns that wrote what the storage has.
+    epochs: Mutex<Epochs>,
 }
 
 /// What the committer's thread and the sessions both touch.
@@ -111,8 +118,10 @@ impl Service {
             exchange,
             oids,
             stats,
+            clients: Clients::default(),
             packing: Packing::default(),
             numbers,
+            epochs: Mutex::default(),
         })))
     }
 
@@ -141,6 +150,11 @@ impl Service {
         &self.0.stats
     }
 
+    /// The registered clients.
+    pub fn clients(&self) -> &Clients {
+        &self.0.clients
+    }
+
     /// New object ids.
     pub fn oids(&self) -> &OidAllocator {
         &self.0.oids
@@ -151,9 +165,10 @@ impl Service {
         self.0.options.read_only || self.0.storage.is_read_only()
     }
 
-    /// A session joins; the returned name is its own for as long as the server runs.
-    pub fn join(&self, mailbox: Mailbox) -> (SessionId, u64, Tid) {
+    /// A client's session joins; the returned name is its own for as long as the server runs.
+    pub fn join(&self, mailbox: Mailbox, registration: Registration) -> (SessionId, u64, Tid) {
         let session = SessionId(self.next_number());
+        self.0.clients.add(session, registration);
         let (sequence, last) = self.publications().subscribe(session, mailbox);
         (session, sequence, last)
     }
@@ -170,6 +185,7 @@ impl Service {
     /// A session leaves. What it handed to the committer is committed all the same.
     pub fn leave(&self, session: SessionId) {
         self.publications().unsubscribe(session);
+        self.0.clients.remove(session);
     }
 
     /// Asks for the locks of a vote. `Waiting` is followed by [`Event::LocksGranted`].
@@ -196,7 +212,6 @@ impl Service {
     /// publications, or gets [`Event::CommitFailed`]; its locks are given back by then.
     pub fn commit(&self, owner: Owner, transaction: Transaction, reservation: Reservation) {
         let committer = self.0.committer.as_ref().expect("a read-only storage has no voted transactions");
-        self.0.stats.commits.add_one();
         self.0.exchange.lock_table().committing.insert(owner.transaction, owner);
         let alone = self.0.stats.active_txns.get() == 1;
         if alone && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
@@ -215,10 +230,28 @@ impl Service {
         (locks.table.waiting(), locks.since.values().min().copied())
     }
 
+    /// The sessions whose votes wait for locks.
+    pub fn waiting_sessions(&self) -> HashSet<SessionId> {
+        self.0.exchange.lock_table().table.waiting_owners().map(|owner| owner.session).collect()
+    }
+
     /// The objects changed since `tid`, as of the transaction `view`; `None` where the client must drop its
-    /// whole cache. May read the log: call it where blocking is allowed.
+    /// whole cache: also one that has seen a transaction which was lost. May read the log: call it where blocking is
+    /// allowed.
     pub fn invalidations(&self, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, replica::ReadError> {
+        if !self.epochs().survives(tid) {
+            return Ok(None);
+        }
         self.0.options.invalidations.answer(&self.0.storage, self.publications(), tid, view)
+    }
+
+    /// The reigns that wrote what the storage has, as they are known now.
+    pub fn set_epochs(&self, epochs: Epochs) {
+        *self.epochs() = epochs;
+    }
+
+    fn epochs(&self) -> std::sync::MutexGuard<'_, Epochs> {
+        self.0.epochs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Commits what is queued, writes the index down and lets go of the files.

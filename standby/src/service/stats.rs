@@ -10,15 +10,10 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Counts one more.
     pub fn add_one(&self) {
-        self.add(1);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts `n` more.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Counts one less (for gauges).
+    /// Counts one less.
     pub fn subtract_one(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -29,19 +24,10 @@ impl Counter {
     }
 }
 
-/// Counters of one storage since the server started, with the stock server's names and meanings.
+/// What is known of a storage since the server started, beside what its clients did
+/// ([`Clients`](super::clients::Clients)).
 #[derive(Debug)]
 pub struct Stats {
-    /// `loadBefore` calls, failed ones included.
-    pub loads: Counter,
-    /// Stores, restores and deletions asked for.
-    pub stores: Counter,
-    /// Transactions committed.
-    pub commits: Counter,
-    /// Transactions aborted by their clients.
-    pub aborts: Counter,
-    /// Votes that ended in a conflict error.
-    pub conflicts: Counter,
     /// Transactions between `tpc_begin` and their end.
     pub active_txns: Counter,
     started: SystemTime,
@@ -50,15 +36,7 @@ pub struct Stats {
 impl Stats {
     /// All zero, as of now.
     pub fn new(started: SystemTime) -> Self {
-        Self {
-            loads: Counter::default(),
-            stores: Counter::default(),
-            commits: Counter::default(),
-            aborts: Counter::default(),
-            conflicts: Counter::default(),
-            active_txns: Counter::default(),
-            started,
-        }
+        Self { active_txns: Counter::default(), started }
     }
 
     /// When the server started, in the form of Python's `time.ctime()`.

@@ -210,7 +210,7 @@ impl Session {
         let is_temporary = name.ends_with(".tmp")
             || name.char_indices().last().is_some_and(|(last, _)| name[..last].ends_with(".tmp"));
         if name.contains('/') || !is_temporary {
-            tracing::error!(client = %self.label(), name, "a bad file name for a blob: an attack?");
+            tracing::error!(client = %self.client.name(), name, "a bad file name for a blob: an attack?");
             return Err(ErrorReply::Value(name.to_owned()));
         }
         let stored = self.collecting(&key)?.store(oid, serial, data);

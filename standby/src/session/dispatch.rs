@@ -1,10 +1,13 @@
 //! From a frame to the method that it calls.
 
+use std::sync::Arc;
+
 use zeo_proto::{Body, ErrorReply, Limits, Request, Value, decode_request};
 
 use super::two_phase::{Beginning, Phase, oid_value, tid_value};
 use super::{Call, CloseReason, Outbox, Registered, Session};
 use crate::service::Service;
+use crate::service::clients::{Client, Registration};
 
 /// Ids that one `new_oids` hands out at the most.
 const NEW_OIDS_MAX: i64 = 100;
@@ -56,8 +59,10 @@ impl Session {
         if !read_only && (self.read_only || service.is_read_only()) {
             return Err(ErrorReply::ReadOnly);
         }
-        let (session, sequence, view) = service.join(self.mailbox.clone());
-        self.registered = Some(Registered::new(service, session, read_only, sequence, view));
+        let registration = Registration { client: self.client.clone(), read_only };
+        let (session, sequence, view) = service.join(self.mailbox.clone(), registration);
+        let client = self.client.clone();
+        self.registered = Some(Registered::new(service, client, session, read_only, sequence, view));
         Ok(tid_value(view))
     }
 
@@ -149,11 +154,7 @@ impl Session {
                 self.store_blob_shared(oid, serial, &data, &filename, id, out).map(none)
             }
             Request::SendBlob { oid, serial } => return self.send_blob(oid, serial, call, out),
-            Request::ServerStatus => {
-                let status = super::status::storage_status(&self.registered().service);
-                let items = status.into_iter().map(|(key, value)| (Value::Str(key.into()), value));
-                Ok(Value::Dict(items.collect()))
-            }
+            Request::ServerStatus => Ok(super::status::server_status(&self.registered().service)),
             Request::SetClientLabel { label } => {
                 self.set_label(&label);
                 Ok(Value::None)
@@ -170,7 +171,7 @@ impl Session {
         add: impl FnOnce(&mut super::transaction::PendingTransaction) -> Result<(), ErrorReply>,
     ) -> Result<Value<'static>, ErrorReply> {
         add(self.collecting(id)?)?;
-        self.registered().service.stats().stores.add_one();
+        self.registered().client.counts.stores.add_one();
         Ok(Value::None)
     }
 
@@ -188,6 +189,7 @@ impl Session {
 impl Registered {
     fn new(
         service: Service,
+        client: Arc<Client>,
         session: crate::service::publications::SessionId,
         read_only: bool,
         sequence: u64,
@@ -195,6 +197,7 @@ impl Registered {
     ) -> Self {
         Self {
             service,
+            client,
             session,
             read_only,
             sequence,

@@ -69,7 +69,7 @@ impl Session {
         out: &mut Outbox,
     ) -> Result<(), CloseReason> {
         let registered = self.registered.as_mut().expect("checked in dispatch: the session is registered");
-        registered.service.stats().loads.add_one();
+        registered.client.counts.loads.add_one();
         if registered.service.options().load_delay.is_zero() {
             let storage = registered.service.storage();
             let outcome =

@@ -34,6 +34,7 @@ pub(crate) use self::status::storage_status_json;
 use self::two_phase::Phase;
 use crate::server::Served;
 use crate::service::Service;
+use crate::service::clients::Client;
 use crate::service::mailbox::{Event, Mailbox};
 use crate::service::publications::{FellBehind, Publication, SessionId};
 
@@ -147,7 +148,7 @@ pub(crate) struct Session {
     encoder: Encoder,
     encoding: Encoding,
     mailbox: Mailbox,
-    label: String,
+    client: Arc<Client>,
     /// It came through a door for read-only clients.
     read_only: bool,
     registered: Option<Registered>,
@@ -159,6 +160,7 @@ pub(crate) struct Session {
 /// What a session has once it is registered with a storage.
 struct Registered {
     service: Service,
+    client: Arc<Client>,
     session: SessionId,
     read_only: bool,
     /// Sequence number of the last publication taken.
@@ -178,12 +180,12 @@ struct Registered {
 }
 
 impl Session {
-    /// A session in this encoding with the client that `label` names in the log, which may have to be `read_only`.
+    /// A session in this encoding with a client, which may have to be `read_only`.
     pub fn new(
         served: Arc<Served>,
         encoding: Encoding,
         mailbox: Mailbox,
-        label: String,
+        client: Arc<Client>,
         read_only: bool,
     ) -> Self {
         let encoder = Encoder::new(encoding);
@@ -192,7 +194,7 @@ impl Session {
             encoder,
             encoding,
             mailbox,
-            label,
+            client,
             read_only,
             registered: None,
             jobs_under_way: 0,
@@ -202,14 +204,8 @@ impl Session {
 
     /// The client has given itself a name.
     fn set_label(&mut self, label: &str) {
-        let peer = self.label.rsplit(' ').next().unwrap_or_default();
-        self.label = format!("{label} {peer}");
-        tracing::info!(client = %self.label, "client label");
-    }
-
-    /// The client's name in the log.
-    pub fn label(&self) -> &str {
-        &self.label
+        self.client.set_label(label);
+        tracing::info!(client = %self.client.name(), "client label");
     }
 
     /// Whether the session takes further requests now.
@@ -364,7 +360,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(registered) = &mut self.registered {
             if registered.phase.is_open() {
-                registered.service.stats().aborts.add_one();
+                registered.client.counts.aborts.add_one();
             }
             registered.abandon_transaction();
             registered.service.leave(registered.session);

@@ -22,7 +22,7 @@ impl Session {
             return self.answer(&call, Err(error), out);
         };
         let until = Tid::from_time(UNIX_EPOCH + since_epoch);
-        let client = self.label().to_owned();
+        let client = self.client.name();
         let waiting = wait.then(|| call.clone());
         let service = self.registered().service.clone();
         self.start(out, Duration::ZERO, move || {

@@ -281,6 +281,7 @@ impl Session {
                 self.answer(&call, Ok(Value::List(oids)), out)
             }
             Vote::Conflicts(conflicts) => {
+                registered.client.counts.conflicts_returned.add_one();
                 registered.phase = Phase::Collecting { transaction, conflicts_since: Some(Instant::now()) };
                 let conflicts = conflicts.into_iter().map(conflict_value).collect();
                 self.answer(&call, Ok(Value::List(conflicts)), out)
@@ -299,7 +300,7 @@ impl Session {
     ) -> Result<(), CloseReason> {
         let registered = self.registered();
         if matches!(error, ErrorReply::Conflict { .. } | ErrorReply::ReadConflict { .. }) {
-            registered.service.stats().conflicts.add_one();
+            registered.client.counts.conflicts.add_one();
         }
         registered.phase = Phase::Idle;
         registered.service.stats().active_txns.subtract_one();
@@ -320,6 +321,7 @@ impl Session {
             Ok(()) => match std::mem::take(&mut registered.phase) {
                 Phase::Voted { key, owner, buffer, reservation, .. } => {
                     registered.phase = Phase::Finishing { key, call };
+                    registered.client.counts.commits.add_one();
                     registered.service.commit(owner, *buffer, reservation);
                     return Ok(());
                 }
@@ -344,7 +346,7 @@ impl Session {
             Err(_) => Ok(()),
             Ok(()) if matches!(registered.phase, Phase::Finishing { .. }) => Ok(()), // too late
             Ok(()) => {
-                registered.service.stats().aborts.add_one();
+                registered.client.counts.aborts.add_one();
                 registered.abandon_transaction();
                 registered.blobs.abandon_upload();
                 Ok(())

@@ -20,7 +20,7 @@ impl World {
     }
 
     /// When everything works again, and nobody has written for a while.
-    pub(super) fn check_end(&self) {
+    pub(super) fn check_end(&mut self) {
         let primary = self.sites.iter().find(|site| site.may_commit(self.now));
         let primary = primary.unwrap_or_else(|| panic!("nobody is the primary: {}", self.state()));
         let log = &primary.disk.log;
@@ -37,14 +37,20 @@ impl World {
                 continue;
             }
             assert!(
-                self.acks == 0 || self.disks_lost,
+                self.acks == 0 || self.disk_lost,
                 "{tid} was acknowledged by {} replicas, and is gone",
                 self.acks
             );
             let is_saved =
                 |tid: Tid| self.sites.iter().any(|site| site.disk.saved.iter().any(|saved| saved.tid == tid));
-            assert!(self.disks_lost || is_saved(*tid), "{tid} was promised, and is gone without a trace");
+            assert!(self.disk_lost || is_saved(*tid), "{tid} was promised, and is gone without a trace");
         }
-        assert!(self.readers.iter().all(|reader| reader.is_connected()), "a client is shut out");
+        let (broken, sites) = (self.broken, &self.sites);
+        for reader in &mut self.readers {
+            for (node, site) in sites.iter().enumerate().filter(|(_, site)| site.has_copy) {
+                reader.connect(node, site, broken);
+            }
+            assert!(reader.is_connected(), "a client is shut out");
+        }
     }
 }

@@ -12,7 +12,8 @@ impl World {
         match self.random.below(12) {
             0 | 1 => self.crash(node, false),
             2 => {
-                let loses_disk = self.random.one_in(6) && self.may_lose_disks;
+                // One is enough: what only two had may be gone with two.
+                let loses_disk = self.random.one_in(6) && self.may_lose_disk && !self.disk_lost;
                 self.crash(node, loses_disk);
             }
             3 => {

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use replica::Epochs;
 use zeo_proto::Tid;
 
 use super::Broken;
@@ -17,9 +16,9 @@ use crate::failover::entry::{Cause, Entry, LeaseMark, Member, NodeId};
 use crate::failover::machine::{Action, Event, Failover};
 use crate::failover::timing::Timing;
 
-const TROUBLE: Duration = Duration::from_secs(25);
-const WRITING: Duration = Duration::from_secs(45);
-const END: Duration = Duration::from_secs(55);
+const TROUBLE: Duration = Duration::from_secs(10);
+const WRITING: Duration = Duration::from_secs(14);
+const END: Duration = Duration::from_secs(20);
 /// Objects that are written again and again.
 const OBJECTS: u64 = 6;
 const READERS: usize = 3;
@@ -33,9 +32,9 @@ pub(super) struct World {
     pub(super) readers: Vec<Reader>,
     pub(super) promised: BTreeMap<Tid, BTreeMap<u64, u64>>,
     pub(super) acks: usize,
-    pub(super) may_lose_disks: bool,
-    pub(super) disks_lost: bool,
-    broken: Broken,
+    pub(super) may_lose_disk: bool,
+    pub(super) disk_lost: bool,
+    pub(super) broken: Broken,
     timing: Timing,
     log: Vec<Entry>,
     queue: BinaryHeap<Reverse<(Duration, u64, usize)>>,
@@ -116,7 +115,7 @@ impl World {
         let mut timing = Timing::of_lease(random.millis(400, 1500));
         timing.oid_block = 40;
         let mut world = Self {
-            may_lose_disks: random.one_in(3),
+            may_lose_disk: acks == 0 && random.one_in(2),
             random,
             now: Duration::from_secs(1),
             sites: Vec::new(),
@@ -125,7 +124,7 @@ impl World {
             readers: (0..READERS).map(|_| Reader::default()).collect(),
             promised: BTreeMap::new(),
             acks,
-            disks_lost: false,
+            disk_lost: false,
             broken,
             timing,
             log: Vec::new(),
@@ -245,9 +244,14 @@ impl World {
             Happening::Start { node } => self.start(node),
             Happening::Tick { node, starts } => {
                 if self.is_same(node, starts) {
-                    let used = self.sites[node].used();
+                    let site = &self.sites[node];
+                    let (id, used) = (site.id, site.used());
+                    if site.disk.applied > 0 && !site.disk.decided.members().contains_key(&id) {
+                        let entry = Entry::Join { node: id, member: member(&site.name, site.has_copy) };
+                        self.act(node, vec![Action::Propose(entry)]);
+                    }
                     self.tell(node, Event::Tick { used });
-                    let next = self.random.millis(5, 40);
+                    let next = self.random.millis(10, 50);
                     self.later(next, Happening::Tick { node, starts });
                 }
             }
@@ -353,7 +357,7 @@ impl World {
         self.sites[node].memory = None;
         self.readers.iter_mut().for_each(|reader| reader.disconnect(node));
         if loses_disk {
-            self.disks_lost = true;
+            self.disk_lost = true;
             self.ids += 1;
             self.sites[node].id = NodeId(self.ids);
             self.sites[node].disk = self.new_disk();
@@ -471,16 +475,15 @@ impl World {
             return;
         }
         let most = self.random.pick(8);
-        let from = self.sites[source].disk.clone();
-        let taken_back = self.sites[node].disk.follow(&from, most);
+        let [site, from] = self.sites.get_disjoint_mut([node, source]).expect("nobody follows itself");
+        let taken_back = site.disk.follow(&from.disk, most);
+        let (tid, common) = (site.disk.last(), site.disk.common(&from.disk));
         if taken_back {
             self.readers.iter_mut().for_each(|reader| reader.disconnect(node));
         }
         let memory = self.sites[node].memory.as_mut().expect("it is up");
         memory.hidden_from = None;
-        let tid = self.sites[node].disk.last();
-        let agree = Epochs::common(&from.epochs, from.last(), &self.sites[node].disk.epochs, tid) == tid;
-        if agree && self.sites[node].name.starts_with("here") {
+        if common == tid && self.sites[node].name.starts_with("here") {
             let (by, starts, delay) = (self.sites[node].id, self.sites[source].starts, self.delay());
             self.later(delay, Happening::Acknowledged { to: source, starts, by, tid });
         }

@@ -93,6 +93,9 @@ pub struct UpstreamStatus {
     pub last_tid: Option<String>,
     /// So many seconds of the upstream's history are known to be missing; 0 when nothing is.
     pub lag_seconds: f64,
+    /// The nodes that it follows, each of which follows the next; empty while it is not connected.
+    #[serde(default)]
+    pub route: Vec<String>,
     /// How many upstreams lie between this node and the primary.
     pub distance: u8,
 }

@@ -119,6 +119,15 @@ fn a_replica_says_whom_it_follows() {
 }
 
 #[test]
+fn a_node_that_would_follow_itself_is_refused() {
+    let replica =
+        PRIMARY.replace("\"primary\"", "\"replica\"").replace("[listen]", "[listen]\npeer = \"c:8200\"");
+    let mistakes = read(&format!("{replica}[upstream]\naddresses = [\"b:8200\", \"c:8200\"]\n"));
+    let mistakes = mistakes.expect_err("it is wrong").join("\n");
+    assert!(mistakes.contains("this node would follow itself"), "{mistakes}");
+}
+
+#[test]
 fn what_does_not_fit_together_is_refused() {
     let add = |text: &str| read(&format!("{PRIMARY}{text}")).expect_err("it is wrong").join("\n");
     assert!(add("[upstream]\naddresses = [\"b:1\"]\n").contains("a primary follows nobody"));

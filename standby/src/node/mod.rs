@@ -76,7 +76,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
     let served = Arc::new(Served::new(services, zeo.encoding, limits.clients));
 
     let copies = served.storages().map(|service| {
-        let copy = Copy::open(service.clone())?;
+        let copy = Copy::open(&node.name, service.clone())?;
         Ok((copy.name().to_owned(), copy))
     });
     let copies: Copies = Arc::new(copies.collect::<Result<_>>()?);

@@ -77,7 +77,9 @@ impl Downstream {
         let mut epochs = self.copy.epochs();
         let mut ticks = tokio::time::interval(ALIVE_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut source = Source::new(self.copy.have(), self.standing());
+        let mut route = self.copy.route();
+        let below = route.borrow_and_update().below(self.copy.node());
+        let mut source = Source::new(self.copy.have(), self.standing(), below);
         loop {
             while let Some(action) = self.actions.pop_front() {
                 self.act(&mut source, action).await?;
@@ -93,6 +95,10 @@ impl Downstream {
                     self.handle(&mut source, Event::Published(self.standing()));
                 }
                 _ = epochs.changed() => return Err(End::Changed),
+                _ = route.changed() => {
+                    let below = route.borrow_and_update().below(self.copy.node());
+                    self.handle(&mut source, Event::Route(below));
+                }
                 _ = ticks.tick() => {
                     self.handle(&mut source, Event::Published(self.standing()));
                     self.handle(&mut source, Event::Tick);

@@ -7,6 +7,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::{Oid, Tid};
 
+use super::route::{Route, UPSTREAMS_MAX};
+
 /// Length of the greatest part of a blob in one message, in bytes.
 pub const BLOB_PART_BYTES_MAX: usize = 256 << 10;
 /// Length of the longest reason, in bytes; more is cut off.
@@ -130,6 +132,8 @@ pub enum FromSource {
         /// How many upstreams lie between it and the primary: 0 for the primary.
         distance: u8,
     },
+    /// Whom the sink follows: the source, and those that the source follows. Before anything flows, and when it changes.
+    Route(Route),
     /// Not now: the source itself has less than the sink. Ask again later.
     Wait(String),
     /// The source serves this sink no more, for this reason.
@@ -244,6 +248,12 @@ impl FromSource {
                 out.put_u64(*unix_micros);
                 out.put_u8(*distance);
             }
+            Self::Route(route) => {
+                out.put_u8(0x8c);
+                let nodes = route.nodes();
+                out.put_u8(nodes.len() as u8);
+                nodes.iter().for_each(|node| put_reason(&mut out, node));
+            }
             Self::Wait(reason) => {
                 out.put_u8(0x89);
                 put_reason(&mut out, reason);
@@ -292,6 +302,13 @@ impl FromSource {
                 unix_micros: input.u64()?,
                 distance: input.u8()?,
             },
+            0x8c => {
+                let count = input.u8()? as usize;
+                if count > UPSTREAMS_MAX + 1 {
+                    return Err(input.bad("too many upstreams"));
+                }
+                Self::Route(Route::new((0..count).map(|_| input.reason()).collect::<Result<_, _>>()?))
+            }
             0x89 => Self::Wait(input.reason()?),
             0x8a => Self::Refused(input.reason()?),
             _ => return Err(input.bad("a source says no such thing")),

@@ -6,6 +6,7 @@ use zeo_proto::{Oid, Tid};
 use super::message::{
     Flow, FromSink, FromSource, Have, Recovery, TRANSACTION_HEADER, put_transaction_header,
 };
+use super::route::{Route, UPSTREAMS_MAX};
 
 fn tid() -> impl Strategy<Value = Tid> {
     (0..=Tid::MAX.get()).prop_map(Tid::new)
@@ -77,6 +78,8 @@ fn from_source() -> impl Strategy<Value = FromSource> {
                 distance
             }
         ),
+        prop::collection::vec(".{0,99}", 0..=UPSTREAMS_MAX + 1)
+            .prop_map(|nodes| FromSource::Route(Route::new(nodes))),
         ".{0,99}".prop_map(FromSource::Wait),
         ".{0,99}".prop_map(FromSource::Refused),
     ]

@@ -15,6 +15,7 @@ use zeo_proto::{Oid, Tid};
 use super::copy::{Copy, Progress, Repair};
 use super::message::{FromSource, Recovery};
 use super::ready_now::ready_now;
+use super::route::Route;
 use super::sink::{Action, End, Event, Sink};
 use crate::peer::{Channel, ChannelError, ChannelReceiver, ChannelSender, Incoming};
 use crate::service::apply::Applied;
@@ -47,6 +48,7 @@ pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> En
         blobs: Vec::new(),
     };
     let end = upstream.run(&mut receiver).await;
+    copy.set_route(Route::default());
     // What was handed to the committer is committed; the next stream begins where that ends.
     while !upstream.waiting.is_empty() && upstream.applied.recv().await.is_some() {
         upstream.waiting.pop_front();
@@ -78,7 +80,7 @@ struct Incomplete {
 
 impl Upstream {
     async fn run(&mut self, receiver: &mut ChannelReceiver) -> End {
-        let mut sink = Sink::new(self.options.recovery);
+        let mut sink = Sink::new(self.copy.node(), self.options.recovery);
         let ready = Event::Ready { have: self.copy.have(), recovering: self.copy.lineage().recovering };
         let mut actions = VecDeque::from(sink.handle(ready));
         loop {
@@ -214,6 +216,7 @@ impl Upstream {
                     return failed(reason);
                 }
             }
+            Action::Route(route) => self.copy.set_route(route),
             Action::Close(end) => return Err(end),
         }
         Ok(Vec::new())

@@ -9,6 +9,7 @@
 //! | [`replication`] | a copy that follows another |
 //! | `listener`, `refusals`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
 //! | `door` | when clients are let in |
+//! | [`decisions`] | the replicated log that failover turns on |
 //! | [`failover`] | who is the primary, and until when |
 //! | [`peer`] | connections between nodes |
 //! | `session` | one client's session as a state machine |
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod config;
 mod connection;
 mod control;
+pub mod decisions;
 mod door;
 pub mod failover;
 mod listener;

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::entry::{Cause, Ceilings, Entry, LeaseMark, Member, NodeId};
 
 /// The state of the cluster after some entries of the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
     members: BTreeMap<NodeId, Member>,
     reign: Option<Reign>,
@@ -16,11 +18,12 @@ pub struct Decided {
     acks: usize,
     /// Rules that are broken on purpose, to see that the simulation notices.
     #[cfg(test)]
+    #[serde(skip)]
     pub(super) broken: super::simulation::Broken,
 }
 
 /// The reign of one primary.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reign {
     /// Its number.
     pub epoch: u64,
@@ -39,7 +42,7 @@ pub struct Reign {
 }
 
 /// What an entry did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Nothing: what it was about has passed.
     None,

@@ -3,11 +3,18 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use zeo_proto::{Oid, Tid};
 
 /// A node, unlike any other that ever was: one that lost its disk comes back as another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
+
+impl From<u64> for NodeId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +23,7 @@ impl fmt::Display for NodeId {
 }
 
 /// What the cluster knows of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its name. There is one node of a name.
     pub name: String,
@@ -31,7 +38,7 @@ pub struct Member {
 }
 
 /// A lease: which epoch's, and which of that epoch's. Later ones are greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LeaseMark {
     /// The epoch.
     pub epoch: u64,
@@ -40,7 +47,8 @@ pub struct LeaseMark {
 }
 
 /// What a primary may use at most while its lease holds: whoever comes after it begins above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct Ceilings {
     /// The greatest tid.
     pub tid: Tid,
@@ -48,8 +56,20 @@ pub struct Ceilings {
     pub oid: Oid,
 }
 
+impl From<(u64, u64)> for Ceilings {
+    fn from((tid, oid): (u64, u64)) -> Self {
+        Self { tid: Tid::new(tid), oid: Oid::new(oid) }
+    }
+}
+
+impl From<Ceilings> for (u64, u64) {
+    fn from(ceilings: Ceilings) -> Self {
+        (ceilings.tid.get(), ceilings.oid.get())
+    }
+}
+
 /// Why a node is promoted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// The primary did not renew its lease.
     Failover,
@@ -58,7 +78,7 @@ pub enum Cause {
 }
 
 /// An entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
     /// A node joins, or changes. It takes the place of the one with its name.
     Join {

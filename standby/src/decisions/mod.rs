@@ -1,0 +1,23 @@
+//! The decided log: Raft, by `openraft`, kept in `control.redb`.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`types`] | what the log is made of |
+//! | [`control`] | the file |
+//! | [`raft`] | one node's part in deciding |
+//! | [`network`], [`line`] | what voters say to each other, on peer connections |
+//! | [`log`] | the log in it: entries, the vote |
+//! | [`state`] | what the applied entries amount to, and snapshots of that |
+
+pub mod control;
+pub mod line;
+pub mod log;
+pub mod network;
+pub mod raft;
+pub mod state;
+pub mod types;
+
+#[cfg(test)]
+mod raft_test;
+#[cfg(test)]
+mod storage_test;

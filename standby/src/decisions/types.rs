@@ -1,0 +1,23 @@
+//! What the log is made of.
+
+use std::io::Cursor;
+
+use crate::failover::decided::Effect;
+use crate::failover::entry::{Entry, NodeId};
+
+openraft::declare_raft_types!(
+    /// The types that `openraft` works with.
+    pub Types:
+        D = Entry,
+        R = Effect,
+        NodeId = NodeId,
+        Node = openraft::BasicNode,
+        Entry = openraft::Entry<Types>,
+        SnapshotData = Cursor<Vec<u8>>,
+);
+
+pub(super) type LogId = openraft::LogId<NodeId>;
+pub(super) type LogEntry = openraft::Entry<Types>;
+pub(super) type StorageError = openraft::StorageError<NodeId>;
+pub(super) type IoError = openraft::StorageIOError<NodeId>;
+pub(super) type Membership = openraft::StoredMembership<NodeId, openraft::BasicNode>;

@@ -105,8 +105,11 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         }
     };
     if let (Some(upstream), Some(identity)) = (config.upstream.clone(), identity.clone()) {
-        let options =
-            FollowOptions { recovery: upstream.recovery, follow_pack: config.replication.follow_pack };
+        let options = FollowOptions {
+            recovery: upstream.recovery,
+            compression: upstream.compression,
+            follow_pack: config.replication.follow_pack,
+        };
         background.spawn(peers::follow_upstream(upstream, options, identity, copies.clone()));
     }
     if let Some(peer) = peer {

@@ -8,6 +8,7 @@ use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::{Oid, Tid};
 
 use super::route::{Route, UPSTREAMS_MAX};
+use super::run::Compression;
 
 /// Length of the greatest part of a blob in one message, in bytes.
 pub const BLOB_PART_BYTES_MAX: usize = 256 << 10;
@@ -61,6 +62,8 @@ pub enum FromSink {
         have: Have,
         /// How it wants to recover, if it must.
         recovery: Recovery,
+        /// How the source may compress what it says.
+        compression: Compression,
         /// It is in the middle of a fast recovery up to this transaction.
         recovering: Option<Tid>,
     },
@@ -153,9 +156,10 @@ impl FromSink {
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         match self {
-            Self::Have { have, recovery, recovering } => {
+            Self::Have { have, recovery, compression, recovering } => {
                 out.put_u8(0x01);
                 out.put_u8(*recovery as u8);
+                out.put_u8(*compression as u8);
                 put_optional(&mut out, recovering.as_ref(), |out, tid| out.put_u64(tid.get()));
                 put_place(&mut out, have.first);
                 put_place(&mut out, have.last);
@@ -189,10 +193,15 @@ impl FromSink {
                     1 => Recovery::Fast,
                     _ => return Err(input.bad("unknown kind of recovery")),
                 };
+                let compression = match input.u8()? {
+                    0 => Compression::None,
+                    1 => Compression::Zstd,
+                    _ => return Err(input.bad("unknown compression")),
+                };
                 let recovering = input.optional(Input::tid)?;
                 let (first, last) = (input.place()?, input.place()?);
                 let have = Have { first, last, epochs: input.epochs()? };
-                Self::Have { have, recovery, recovering }
+                Self::Have { have, recovery, compression, recovering }
             }
             0x02 => Self::Compared(input.optional(Input::checksum)?),
             0x03 => Self::Durable(input.tid()?),

@@ -7,6 +7,7 @@ use super::message::{
     Flow, FromSink, FromSource, Have, Recovery, TRANSACTION_HEADER, put_transaction_header,
 };
 use super::route::{Route, UPSTREAMS_MAX};
+use super::run::Compression;
 
 fn tid() -> impl Strategy<Value = Tid> {
     (0..=Tid::MAX.get()).prop_map(Tid::new)
@@ -37,11 +38,12 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn from_sink() -> impl Strategy<Value = FromSink> {
+    let compression = prop_oneof![Just(Compression::None), Just(Compression::Zstd)];
     let recovery = prop_oneof![Just(Recovery::Full), Just(Recovery::Fast)];
     prop_oneof![
-        (epochs(), place(), place(), recovery, prop::option::of(tid())).prop_map(
-            |(epochs, first, last, recovery, recovering)| {
-                FromSink::Have { have: Have { epochs, first, last }, recovery, recovering }
+        (epochs(), place(), place(), recovery, compression, prop::option::of(tid())).prop_map(
+            |(epochs, first, last, recovery, compression, recovering)| {
+                FromSink::Have { have: Have { epochs, first, last }, recovery, compression, recovering }
             }
         ),
         prop::option::of(checksum()).prop_map(FromSink::Compared),

@@ -11,6 +11,7 @@ use zeo_proto::Tid;
 
 use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 use super::route::Route;
+use super::run::Compression;
 use super::sink::{self, End, Sink};
 use super::source::{self, Source, Standing};
 
@@ -327,7 +328,7 @@ impl World {
         let mut link = Link {
             source_node: to,
             source: Source::new(own.have(), Self::standing(own), route),
-            sink: Sink::new(&name(node), copy.recovery),
+            sink: Sink::new(&name(node), copy.recovery, Compression::None),
             to_source: VecDeque::new(),
             to_sink: VecDeque::new(),
             reads: false,

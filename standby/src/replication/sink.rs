@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 use super::route::{BadRoute, Route};
+use super::run::Compression;
 
 /// What happens to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,7 @@ pub struct Sink {
     /// The node's own name.
     node: String,
     recovery: Recovery,
+    compression: Compression,
     have: Option<Have>,
     /// A recovery was interrupted.
     recovering: bool,
@@ -146,11 +148,12 @@ enum State {
 }
 
 impl Sink {
-    /// The sink of the node of this name, which recovers so, if it must.
-    pub fn new(node: &str, recovery: Recovery) -> Self {
+    /// The sink of the node of this name, which recovers so, if it must, and takes what is compressed so.
+    pub fn new(node: &str, recovery: Recovery, compression: Compression) -> Self {
         Self {
             node: node.to_owned(),
             recovery,
+            compression,
             have: None,
             recovering: false,
             state: State::Preparing,
@@ -189,8 +192,8 @@ impl Sink {
         self.state = State::Asked;
         self.have = Some(have.clone());
         self.recovering = recovering.is_some();
-        let recovery = self.recovery;
-        actions.push(Action::Send(FromSink::Have { have, recovery, recovering }));
+        let (recovery, compression) = (self.recovery, self.compression);
+        actions.push(Action::Send(FromSink::Have { have, recovery, compression, recovering }));
     }
 
     fn applied(&mut self, tid: Tid, actions: &mut Vec<Action>) {

@@ -11,6 +11,7 @@ use zeo_proto::Tid;
 use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 use super::plan::{Known, Step, plan};
 use super::route::Route;
+use super::run::Compression;
 
 /// What happens to a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,7 @@ pub struct Source {
     own: Have,
     standing: Standing,
     route: Route,
+    compression: Compression,
     state: State,
     told_at: Option<Instant>,
     packed: Option<Tid>,
@@ -118,7 +120,8 @@ impl Source {
     /// Those who follow it follow `route`: it, and those that it follows.
     pub fn new(own: Have, standing: Standing, route: Route) -> Self {
         let (durable, sent) = (Tid::ZERO, Tid::ZERO);
-        Self { own, standing, route, state: State::Greeting, told_at: None, packed: None, durable, sent }
+        let (state, compression) = (State::Greeting, Compression::None);
+        Self { own, standing, route, compression, state, told_at: None, packed: None, durable, sent }
     }
 
     /// Everything up to here is durable at the sink.
@@ -129,6 +132,11 @@ impl Source {
     /// Everything up to here was sent.
     pub fn sent(&self) -> Tid {
         self.sent
+    }
+
+    /// How what the sink is sent may be compressed.
+    pub fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// Transactions flow.
@@ -185,7 +193,8 @@ impl Source {
 
     fn receive(&mut self, message: FromSink, actions: &mut Vec<Action>) {
         match (message, &self.state) {
-            (FromSink::Have { have, recovery, recovering }, State::Greeting) => {
+            (FromSink::Have { have, recovery, compression, recovering }, State::Greeting) => {
+                self.compression = compression;
                 let known = Known::default();
                 actions.push(Action::Send(FromSource::Route(self.route.clone())));
                 self.state = State::Planning { sink: have, recovery, recovering, known };

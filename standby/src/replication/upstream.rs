@@ -16,8 +16,9 @@ use super::copy::{Copy, Progress, Repair};
 use super::message::{FromSource, Recovery};
 use super::ready_now::ready_now;
 use super::route::Route;
+use super::run::{Compression, Inbox};
 use super::sink::{Action, End, Event, Sink};
-use crate::peer::{Channel, ChannelError, ChannelReceiver, ChannelSender, Incoming};
+use crate::peer::{Channel, ChannelSender, Incoming};
 use crate::service::apply::Applied;
 
 /// So many bytes of transactions may wait for the committer.
@@ -30,13 +31,16 @@ const GROUP_MAX: usize = 500;
 pub struct FollowOptions {
     /// How it recovers, if it must.
     pub recovery: Recovery,
+    /// How its source compresses what it says.
+    pub compression: Compression,
     /// It packs when its source has packed.
     pub follow_pack: bool,
 }
 
 /// Follows the source at the other end, until the stream ends.
 pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> End {
-    let (sender, mut receiver) = channel.split();
+    let (sender, receiver) = channel.split();
+    let mut receiver = Inbox::new(receiver, options.compression);
     let mut upstream = Upstream {
         copy: copy.clone(),
         options,
@@ -79,8 +83,8 @@ struct Incomplete {
 }
 
 impl Upstream {
-    async fn run(&mut self, receiver: &mut ChannelReceiver) -> End {
-        let mut sink = Sink::new(self.copy.node(), self.options.recovery);
+    async fn run(&mut self, receiver: &mut Inbox) -> End {
+        let mut sink = Sink::new(self.copy.node(), self.options.recovery, self.options.compression);
         let ready = Event::Ready { have: self.copy.have(), recovering: self.copy.lineage().recovering };
         let mut actions = VecDeque::from(sink.handle(ready));
         loop {
@@ -351,6 +355,6 @@ fn describe(error: &CommitError) -> String {
     }
 }
 
-fn ended(error: &ChannelError) -> End {
+fn ended(error: &impl std::fmt::Display) -> End {
     End::Failed(error.to_string())
 }

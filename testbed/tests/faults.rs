@@ -1,4 +1,7 @@
 //! What goes wrong between two nodes: what a replica makes of it, and what it says of itself meanwhile.
+//!
+//! - `STANDBY_FAULT_ROUNDS=N`: how often nodes with blobs are killed (default 8).
+//! - `STANDBY_SEED=N`: repeats a run's choices. Each run prints its seed.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,8 @@ use standby_testbed::driver::{Committer, Connection};
 use standby_testbed::link::{Link, Way};
 use standby_testbed::namespace::Namespace;
 use standby_testbed::poll;
+use standby_testbed::script::Script;
+use standby_testbed::seed::Seed;
 use zeo_proto::{Oid, Tid};
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -179,4 +184,84 @@ fn a_bit_that_changes_on_its_way_ends_the_connection_and_nothing_wrong_is_applie
     b.wait_for_log("was changed on its way")?;
     a.wait_for_log("was changed on its way")?;
     ensure_same(&[&a, &b])
+}
+
+/// A stock client that writes up to so many books with blobs.
+fn library(a: &Node, folder: &std::path::Path, most: u64) -> Result<Script> {
+    std::fs::create_dir_all(folder)?;
+    let arguments = [a.zeo().to_string(), folder.display().to_string(), most.to_string()];
+    let mut script = Script::start("replication.py", ["library".to_owned()].into_iter().chain(arguments))?;
+    script.hear("begun")?;
+    Ok(script)
+}
+
+/// Waits until the others have what the first serves, stops them, and compares their files and blobs.
+fn compare(nodes: &mut [&mut Node]) -> Result<()> {
+    let last = runtime()?.block_on(nodes[0].last_transaction()).context("the primary serves")?;
+    for node in &nodes[1..] {
+        wait_for(node, last)?;
+    }
+    let mut arguments = vec!["compare".to_owned()];
+    for node in nodes {
+        node.stop()?;
+        arguments.push(node.data().display().to_string());
+    }
+    Script::run("replication.py", arguments)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_compressed_on_its_way_arrives_as_it_was_with_less_traffic() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut a = Node::new(folder.path(), "a", Follows::Nobody)?;
+    let (plain, compressed) = (Link::to(a.peer())?, Link::to(a.peer())?);
+    let mut b = Node::new(folder.path(), "b", Follows::Address(plain.address()))?;
+    let mut c = Node::new(folder.path(), "c", Follows::Nobody)?;
+    c.set_upstream("compression = \"zstd\"");
+    c.configure(Follows::Address(compressed.address()))?;
+    a.start()?;
+    library(&a, &folder.path().join("client"), 30)?.end()?;
+    b.start()?;
+    c.start()?;
+    compare(&mut [&mut a, &mut b, &mut c])?;
+    let (plain, compressed) = (plain.passed(Way::Back), compressed.passed(Way::Back));
+    // Two blobs of three are text.
+    ensure!(compressed < plain * 6 / 10, "{compressed} bytes instead of {plain}");
+    Ok(())
+}
+
+#[test]
+fn blobs_and_their_transactions_survive_kills_of_either_side() -> Result<()> {
+    let rounds: u64 = match std::env::var("STANDBY_FAULT_ROUNDS") {
+        Ok(rounds) => rounds.parse().context("STANDBY_FAULT_ROUNDS is a number")?,
+        Err(_) => 8,
+    };
+    let mut seed = Seed::announced();
+    let folder = tempfile::tempdir()?;
+    let a = Node::new(folder.path(), "a", Follows::Nobody)?;
+    let mut b = Node::new(folder.path(), "b", Follows::Nobody)?;
+    b.set_upstream("compression = \"zstd\"");
+    b.configure(Follows::Fully(&a))?;
+    let c = Node::new(folder.path(), "c", Follows::Fully(&b))?;
+    let mut nodes = [a, b, c];
+    for node in &mut nodes {
+        node.start()?;
+    }
+    let mut books = library(&nodes[0], &folder.path().join("client"), u64::MAX)?;
+    let watching = runtime()?;
+    for round in 0..rounds {
+        let before = watching.block_on(nodes[2].last_transaction());
+        poll::until("books to arrive at the last replica", poll::PATIENCE, || {
+            let now = watching.block_on(nodes[2].last_transaction());
+            Ok((now.is_some() && now > before).then_some(()))
+        })
+        .with_context(|| format!("round {round}: {}", nodes[2].log().unwrap_or_default()))?;
+        let victim = &mut nodes[seed.pick(0..3) as usize];
+        victim.kill()?;
+        victim.start()?;
+    }
+    books.tell("stop")?;
+    books.end()?;
+    let [a, b, c] = &mut nodes;
+    compare(&mut [a, b, c])
 }

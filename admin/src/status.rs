@@ -4,6 +4,9 @@ use standby_control::{CopyState, FollowerStatus, Lag, NodeStatus, Role, StorageS
 
 use crate::units::{bytes, moment, seconds};
 
+/// An upstream says every second how far it is; one that has not for so many is silent.
+const SILENT: f64 = 4.0;
+
 /// The status as text, for a terminal.
 pub fn shown(status: &NodeStatus) -> String {
     let role = match status.role {
@@ -36,6 +39,9 @@ fn show_storage(text: &mut String, storage: &StorageStatus) {
     line("clients", clients.to_string());
     if let Some(upstream) = &storage.upstream {
         line("follows", upstream_text(upstream));
+        if let Some(trouble) = &upstream.trouble {
+            line("TROUBLE", trouble.clone());
+        }
     }
     if let Some(acks) = &storage.acknowledgements {
         let state = match () {
@@ -63,6 +69,7 @@ fn upstream_text(upstream: &UpstreamStatus) -> String {
         _ => "has all that it is known to have".to_owned(),
     };
     match (upstream.connected, upstream.heard) {
+        (true, Some(heard)) if heard > SILENT => format!("{name}: SILENT for {}, {lag}", seconds(heard)),
         (true, Some(_)) => format!("{name}: {lag}"),
         (true, None) => format!("{name}: connected"),
         (false, Some(heard)) => format!("{name}: CUT OFF, last heard {} ago, {lag}", seconds(heard)),

@@ -1,6 +1,9 @@
 """Stock clients of a primary and of its replicas."""
 import filecmp
 import os
+import random
+import sys
+import threading
 import time
 
 import BTrees.OOBTree
@@ -51,7 +54,6 @@ def writer(primary):
         connection.root()['one'] = PersistentMapping(stamp=0)
         connection.root()['two'] = PersistentMapping(stamp=0)
     say('begun')
-    import threading
     stop = threading.Event()
     threading.Thread(target=lambda: (hear('stop'), stop.set()), daemon=True).start()
     stamp = 0
@@ -71,10 +73,8 @@ def reader(replica):
     assert connection.isReadOnly()
     last, seen = -1, 0
     say('reading')
-    import threading
     final = []
     def listen():
-        import sys
         final.append(int(sys.stdin.readline().split()[1]))
     threading.Thread(target=listen, daemon=True).start()
     deadline = time.time() + PATIENCE
@@ -96,6 +96,46 @@ def reader(replica):
     connection.close()
     db.close()
     say(f'seen {seen}')
+
+
+def content(number):
+    """What the blob of a number holds: text, or what cannot be compressed, of very different lengths."""
+    if number % 3:
+        return b'%d and so on. ' % number * (number * 7919 % 40_000)
+    return random.Random(number).randbytes(number * 7919 % 700_000)
+
+
+def library(primary, folder, most):
+    """Texts and blobs are written, each again until that succeeds, until there are so many or we are told to stop;
+    then everything that was acknowledged is read again."""
+    db = database(primary, blob_dir=os.path.join(folder, 'client-blobs'))
+    stop = threading.Event()
+    threading.Thread(target=lambda: sys.stdin.readline() and stop.set(), daemon=True).start()
+    with db.transaction() as connection:
+        connection.root()['library'] = BTrees.OOBTree.OOBTree()
+    say('begun')
+    number, deadline = 0, time.time() + PATIENCE
+    while number < int(most) and not stop.is_set():
+        assert time.time() < deadline, number
+        try:
+            with db.transaction() as connection:
+                blob = ZODB.blob.Blob(content(number))
+                book = PersistentMapping(text='a long story, told again. ' * 100, blob=blob)
+                connection.root()['library'][number] = book
+            number, deadline = number + 1, time.time() + PATIENCE
+        except Exception as error:
+            # The server is away. Whether it has the transaction is open: then the next attempt is the same again.
+            print(f'book {number}: {error!r}', file=sys.stderr)
+            time.sleep(0.05)
+    db.close()
+    db = database(primary, blob_dir=os.path.join(folder, 'fresh-client-blobs'))
+    with db.transaction() as connection:
+        books = connection.root()['library']
+        for known in range(number):
+            with books[known]['blob'].open() as file:
+                assert file.read() == content(known), known
+    db.close()
+    say(f'{number} books')
 
 
 def records(path):
@@ -175,5 +215,5 @@ def pack(primary):
 
 main({
     'site': site, 'count': count, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
-    'current': current,
+    'current': current, 'library': library,
 })

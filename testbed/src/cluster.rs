@@ -20,9 +20,12 @@ pub struct Node {
     /// Its process, while it runs.
     pub server: Option<Server>,
     address: Ipv4Addr,
+    upstream: String,
     replication: String,
     cluster: String,
     program: Option<PathBuf>,
+    disk: PathBuf,
+    namespace: Option<String>,
 }
 
 /// A loopback address that no other node of this or another process has.
@@ -44,6 +47,8 @@ pub enum Follows<'a> {
     Fast(&'a Node),
     /// Whom the cluster says; that node knows the cluster.
     Decided(Option<&'a Node>),
+    /// Whoever is reached at this address, such as one of a [`Link`](crate::link::Link), as [`Follows::Fully`].
+    Address(SocketAddr),
 }
 
 impl Node {
@@ -53,12 +58,15 @@ impl Node {
         std::fs::create_dir_all(&folder)?;
         let node = Self {
             name: name.to_owned(),
+            disk: folder.clone(),
             folder,
             server: None,
             address: own_address(),
+            upstream: String::new(),
             replication: String::new(),
             cluster: String::new(),
             program: None,
+            namespace: None,
         };
         node.configure(follows)?;
         Ok(node)
@@ -83,6 +91,26 @@ impl Node {
         Ok(())
     }
 
+    /// Keeps its data in this folder, from the next [`Node::configure`] on.
+    pub fn set_disk(&mut self, folder: &Path) {
+        folder.clone_into(&mut self.disk);
+    }
+
+    /// Runs it in this network namespace, where it has this address, from the next [`Node::configure`] on.
+    pub fn set_namespace(&mut self, namespace: &str, address: Ipv4Addr) {
+        (self.namespace, self.address) = (Some(namespace.to_owned()), address);
+    }
+
+    /// Listens on this address of the machine, from the next [`Node::configure`] on.
+    pub fn set_address(&mut self, address: Ipv4Addr) {
+        self.address = address;
+    }
+
+    /// What its section `[upstream]` says further, from the next [`Node::configure`] on.
+    pub fn set_upstream(&mut self, settings: &str) {
+        settings.clone_into(&mut self.upstream);
+    }
+
     /// What its section `[replication]` says, from the next [`Node::configure`] on.
     pub fn set_replication(&mut self, settings: &str) {
         settings.clone_into(&mut self.replication);
@@ -92,12 +120,14 @@ impl Node {
     pub fn configure(&self, follows: Follows<'_>) -> Result<()> {
         let (role, upstream) = match follows {
             Follows::Nobody => ("primary", None),
-            Follows::Fully(node) => ("replica", Some((node, "full"))),
-            Follows::Fast(node) => ("replica", Some((node, "fast"))),
+            Follows::Fully(node) => ("replica", Some((node.peer(), "full"))),
+            Follows::Fast(node) => ("replica", Some((node.peer(), "fast"))),
+            Follows::Address(address) => ("replica", Some((address, "full"))),
             Follows::Decided(_) => ("auto", None),
         };
-        let upstream = upstream.map_or(String::new(), |(node, recovery)| {
-            format!("[upstream]\naddresses = [\"{}\"]\nrecovery = \"{recovery}\"\n", node.peer())
+        let upstream = upstream.map_or(String::new(), |(address, recovery)| {
+            let further = &self.upstream;
+            format!("[upstream]\naddresses = [\"{address}\"]\nrecovery = \"{recovery}\"\n{further}\n")
         });
         let mut cluster = self.cluster.clone();
         if let Follows::Decided(Some(known)) = follows {
@@ -117,7 +147,7 @@ impl Node {
             self.folder.join("admin.sock").display(),
             self.replication,
             self.data().display(),
-            self.folder.join("blobs").display(),
+            self.blobs().display(),
         );
         Ok(std::fs::write(self.configuration(), text)?)
     }
@@ -128,7 +158,12 @@ impl Node {
 
     /// Its Data.fs.
     pub fn data(&self) -> PathBuf {
-        self.folder.join("Data.fs")
+        self.disk.join("Data.fs")
+    }
+
+    /// Its blobs.
+    pub fn blobs(&self) -> PathBuf {
+        self.disk.join("blobs")
     }
 
     /// Where its read-write clients connect.
@@ -153,7 +188,15 @@ impl Node {
 
     /// Starts it, and waits until it listens.
     pub fn start(&mut self) -> Result<()> {
-        let mut command = Command::new(self.program.clone().map_or_else(place::standby_binary, Ok)?);
+        let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
+        let mut command = match &self.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        };
         command.arg("run").arg(self.configuration());
         let (stdout, stderr) = (self.folder.join("stdout.log"), self.folder.join("stderr.log"));
         let log = File::options().create(true).append(true).open(&stderr)?;
@@ -190,6 +233,54 @@ impl Node {
     /// Everything that it has logged.
     pub fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(self.folder.join("stderr.log"))?)
+    }
+
+    /// What it says of itself, over its control API.
+    pub fn status(&self) -> Result<standby_control::NodeStatus> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.control().status())
+    }
+
+    /// Waits until its storage is as described, and returns what it says of it.
+    pub fn wait_for_status(
+        &self,
+        what: &str,
+        holds: impl Fn(&standby_control::StorageStatus) -> bool,
+    ) -> Result<standby_control::StorageStatus> {
+        let mut last = None;
+        let waited = poll::until(&format!("node {}: {what}", self.name), poll::PATIENCE, || {
+            let storage = self.status()?.storages.into_iter().next().context("one storage")?;
+            if holds(&storage) {
+                return Ok(Some(storage));
+            }
+            last = Some(storage);
+            Ok(None)
+        });
+        waited.with_context(|| {
+            format!("its last status: {last:?}\nits log:\n{}", self.log().unwrap_or_default())
+        })
+    }
+
+    /// Waits until its log says this.
+    pub fn wait_for_log(&self, text: &str) -> Result<()> {
+        let waited = poll::until(&format!("{text:?} in the log of {}", self.name), poll::PATIENCE, || {
+            Ok(self.log()?.contains(text).then_some(()))
+        });
+        waited.with_context(|| self.log().unwrap_or_default())
+    }
+
+    /// The last tid and the running checksum, as `standby verify` finds them in its file.
+    ///
+    /// # Errors
+    /// There is damage; the report says what.
+    pub fn verified(&self) -> Result<(String, String)> {
+        let mut verify = Command::new(place::standby_binary()?);
+        let output = verify.args(["verify", "--json"]).arg(self.data()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        anyhow::ensure!(output.status.success(), "node {}: {text}", self.name);
+        let report: serde_json::Value = serde_json::from_str(&text)?;
+        let text = |key: &str| report[key].as_str().unwrap_or_default().to_owned();
+        Ok((text("last_tid"), text("checksum")))
     }
 
     /// The last transaction that it serves, as one of its read-only clients is told; `None` while it serves none.

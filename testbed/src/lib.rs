@@ -5,6 +5,8 @@ pub mod bench;
 pub mod cluster;
 pub mod datafile;
 pub mod driver;
+pub mod link;
+pub mod namespace;
 pub mod place;
 pub mod poll;
 pub mod rude;

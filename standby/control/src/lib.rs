@@ -86,12 +86,18 @@ pub struct UpstreamStatus {
     pub node: Option<String>,
     /// A stream from it flows.
     pub connected: bool,
+    /// Why not, or what went wrong last, since transactions have flowed.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// How many seconds ago it said how far it is.
     pub heard: Option<f64>,
     /// The last transaction that it is known to have.
     pub last_tid: Option<String>,
     /// So many seconds of the upstream's history are known to be missing; 0 when nothing is.
     pub lag_seconds: f64,
+    /// The nodes that it follows, each of which follows the next; empty while it is not connected.
+    #[serde(default)]
+    pub route: Vec<String>,
     /// How many upstreams lie between this node and the primary.
     pub distance: u8,
 }

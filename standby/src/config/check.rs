@@ -37,6 +37,12 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
         (Role::Replica, Some(upstream)) if upstream.addresses.is_empty() => {
             document.wrong("upstream.addresses", "`addresses` names nobody to follow");
         }
+        (Role::Replica, Some(upstream))
+            if upstream.addresses.iter().any(|address| is(&listen.peer, address)) =>
+        {
+            document
+                .wrong("upstream.addresses", "this node would follow itself: `peer` in [listen] is the same");
+        }
         _ => {}
     }
     if replication.acks.is_some() && node.role == Role::Primary && listen.peer.is_none() {
@@ -103,6 +109,10 @@ fn check_addresses(config: &NodeConfig, document: &mut Document<'_>) {
 fn is_not_reachable(address: &ListenAddress) -> bool {
     let ListenAddress::Tcp(text) = address else { return true };
     text.starts_with("0.0.0.0:") || text.starts_with("[::]:") || picks_a_port(address)
+}
+
+fn is(listens: &Option<ListenAddress>, address: &str) -> bool {
+    matches!(listens, Some(ListenAddress::Tcp(text)) if text == address)
 }
 
 fn picks_a_port(address: &ListenAddress) -> bool {

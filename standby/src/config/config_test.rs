@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::{NodeConfig, Role, Secret, parse};
 use crate::listener::ListenAddress;
 use crate::replication::message::Recovery;
+use crate::replication::run::Compression;
 use crate::service::acks::{AckOptions, OnAckTimeout};
 
 const PRIMARY: &str = r#"
@@ -112,10 +113,20 @@ fn a_replica_says_whom_it_follows() {
     let replica = PRIMARY.replace("\"primary\"", "\"replica\"");
     let mistakes = read(&replica).expect_err("it follows nobody");
     assert_eq!(mistakes, ["node.toml:8:8: a replica needs a section [upstream] with its `addresses`"]);
-    let upstream = "[upstream]\naddresses = [\"10.0.0.1:8200\", \"b:8200\"]\nrecovery = \"fast\"\n";
+    let upstream = "[upstream]\naddresses = [\"10.0.0.1:8200\", \"b:8200\"]\nrecovery = \"fast\"\ncompression = \"zstd\"\n";
     let config = read(&(replica + upstream)).expect("it is right");
     let upstream = config.upstream.expect("it follows");
     assert_eq!((upstream.addresses.len(), upstream.recovery), (2, Recovery::Fast));
+    assert_eq!(upstream.compression, Compression::Zstd);
+}
+
+#[test]
+fn a_node_that_would_follow_itself_is_refused() {
+    let replica =
+        PRIMARY.replace("\"primary\"", "\"replica\"").replace("[listen]", "[listen]\npeer = \"c:8200\"");
+    let mistakes = read(&format!("{replica}[upstream]\naddresses = [\"b:8200\", \"c:8200\"]\n"));
+    let mistakes = mistakes.expect_err("it is wrong").join("\n");
+    assert!(mistakes.contains("this node would follow itself"), "{mistakes}");
 }
 
 #[test]
@@ -197,6 +208,7 @@ fn the_reference_has_every_key() {
         "admin",
         "addresses",
         "recovery",
+        "compression",
         "acks",
         "ack_timeout",
         "on_ack_timeout",

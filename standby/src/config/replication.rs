@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::reader::Document;
 use super::values;
 use crate::replication::message::Recovery;
+use crate::replication::run::Compression;
 use crate::service::acks::{AckOptions, OnAckTimeout};
 
 /// Most acknowledgements that can be asked for.
@@ -17,6 +18,8 @@ pub struct Upstream {
     pub addresses: Vec<String>,
     /// How it gets what it cannot take up where it stopped.
     pub recovery: Recovery,
+    /// How what comes from them is compressed on its way.
+    pub compression: Compression,
 }
 
 impl Upstream {
@@ -32,7 +35,16 @@ impl Upstream {
                 },
                 Recovery::Full,
             );
-            Self { addresses, recovery }
+            let compression = section.or(
+                "compression",
+                |value| match values::text(value)?.as_str() {
+                    "none" => Ok(Compression::None),
+                    "zstd" => Ok(Compression::Zstd),
+                    other => Err(format!("expected \"none\" or \"zstd\", not {other:?}")),
+                },
+                Compression::None,
+            );
+            Self { addresses, recovery, compression }
         })
     }
 }

@@ -70,9 +70,11 @@ fn upstream(copy: &Copy, last: Tid) -> UpstreamStatus {
     UpstreamStatus {
         node: heard.node,
         connected: heard.connected,
+        trouble: heard.trouble,
         heard: heard.at.map(|at| at.elapsed().as_secs_f64()),
         last_tid: progress.upstream.map(|tid| tid.to_string()),
         lag_seconds: lag.max(0.0),
+        route: copy.route().borrow().nodes().to_vec(),
         distance: progress.distance,
     }
 }

@@ -29,6 +29,7 @@ use crate::peer::PeerListener;
 use crate::process::{Signals, run_until_done};
 use crate::replication::copy::Copy;
 use crate::replication::message::Recovery;
+use crate::replication::run::Compression;
 use crate::replication::upstream::FollowOptions;
 use crate::server::Served;
 
@@ -119,7 +120,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
     let served = Arc::new(Served::new(services, zeo.encoding, limits.clients));
 
     let copies = served.storages().map(|service| {
-        let copy = Copy::open(service.clone())?;
+        let copy = Copy::open(&node.name, service.clone())?;
         Ok((copy.name().to_owned(), copy))
     });
     let copies: Copies = Arc::new(copies.collect::<Result<_>>()?);
@@ -143,8 +144,11 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
             decided = Some(started.decisions.clone());
             let (target, targets) = watch::channel(None);
             let (idle, idles) = watch::channel(true);
-            let options =
-                FollowOptions { recovery: Recovery::Full, follow_pack: config.replication.follow_pack };
+            let options = FollowOptions {
+                recovery: Recovery::Full,
+                compression: Compression::None,
+                follow_pack: config.replication.follow_pack,
+            };
             let decisions = started.decisions.clone();
             background.spawn(auto::follow(targets, idle, decisions, options, identity, copies.clone()));
             let known_as = started.decided.members().get(&started.decisions.me()).cloned();
@@ -190,8 +194,11 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         }
     };
     if let (Some(upstream), Some(identity)) = (config.upstream.clone(), identity.clone()) {
-        let options =
-            FollowOptions { recovery: upstream.recovery, follow_pack: config.replication.follow_pack };
+        let options = FollowOptions {
+            recovery: upstream.recovery,
+            compression: upstream.compression,
+            follow_pack: config.replication.follow_pack,
+        };
         let copies = copies.clone();
         background.spawn(async move {
             let (_never, mut changed) = watch::channel(());

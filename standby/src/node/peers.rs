@@ -132,6 +132,9 @@ pub(super) async fn follow_upstream<T>(
             }
             Err(error) => {
                 warn!(%address, %error, "the upstream cannot be reached");
+                for copy in copies.values() {
+                    copy.note_heard(|heard| heard.trouble = Some(format!("{address}: {error}")));
+                }
                 false
             }
         };
@@ -164,12 +167,14 @@ async fn follow_on<T>(
                         heard.node = Some(connection.remote().node.clone());
                         heard.connected = true;
                     });
-                    let end = follow(channel, &copy, options).await;
-                    copy.note_heard(|heard| heard.connected = false);
-                    end.to_string()
+                    follow(channel, &copy, options).await.to_string()
                 }
                 Err(error) => error.to_string(),
             };
+            copy.note_heard(|heard| {
+                heard.connected = false;
+                heard.trouble = Some(reason.clone());
+            });
             warn!(storage = copy.name(), upstream = %connection.remote().node, %reason, "a stream ended");
             connection.close("a stream ended");
         });

@@ -53,7 +53,7 @@ pub enum Refusal {
     #[error("another cluster's name")]
     WrongCluster,
     /// The node's name is the refusing side's own: a loop, or two nodes of one name.
-    #[error("the node has the same name as its peer")]
+    #[error("both have the same name: they are one node, or two of one name")]
     SameNode,
     /// No version of the protocol that both speak.
     #[error("no common version of the protocol")]

@@ -11,6 +11,7 @@ use zeo_proto::Tid;
 
 use super::followers::Followers;
 use super::message::Have;
+use super::route::Route;
 use crate::service::Service;
 
 /// A copy, as its source and its followers see it. Clones are the same.
@@ -18,11 +19,14 @@ use crate::service::Service;
 pub struct Copy(Arc<Shared>);
 
 struct Shared {
+    node: String,
     service: Service,
     lineage: Mutex<Lineage>,
     /// Streams to others end when the epochs change, or what was published is taken back.
     epochs: watch::Sender<Epochs>,
     progress: watch::Sender<Progress>,
+    /// What the node follows.
+    route: watch::Sender<Route>,
     repair: watch::Sender<Option<Repair>>,
     followers: Followers,
     heard: Mutex<Heard>,
@@ -37,6 +41,8 @@ pub struct Heard {
     pub connected: bool,
     /// When it said last how far it is.
     pub at: Option<Instant>,
+    /// Why it is not followed, if it has said nothing since.
+    pub trouble: Option<String>,
 }
 
 /// What must be done to a copy before it can follow.
@@ -71,15 +77,17 @@ pub struct Progress {
 }
 
 impl Copy {
-    /// The copy behind a service. Reads a file.
-    pub fn open(service: Service) -> Result<Self, LineageError> {
+    /// The copy behind a service of the node of this name. Reads a file.
+    pub fn open(node: &str, service: Service) -> Result<Self, LineageError> {
         let lineage = service.storage().lineage()?;
         let progress = Progress { whole: lineage.is_whole(), upstream: None, distance: 0 };
         Ok(Self(Arc::new(Shared {
+            node: node.to_owned(),
             service,
             epochs: watch::Sender::new(lineage.epochs.clone()),
             lineage: Mutex::new(lineage),
             progress: watch::Sender::new(progress),
+            route: watch::Sender::default(),
             repair: watch::Sender::new(None),
             followers: Followers::default(),
             heard: Mutex::default(),
@@ -94,6 +102,11 @@ impl Copy {
     /// What the storage is called.
     pub fn name(&self) -> &str {
         &self.0.service.options().name
+    }
+
+    /// What its node is called.
+    pub fn node(&self) -> &str {
+        &self.0.node
     }
 
     /// Where it comes from.
@@ -120,6 +133,20 @@ impl Copy {
     /// How it stands, as that changes.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.0.progress.subscribe()
+    }
+
+    /// What the node follows, as that changes.
+    pub fn route(&self) -> watch::Receiver<Route> {
+        self.0.route.subscribe()
+    }
+
+    /// Notes what the node follows.
+    pub fn set_route(&self, route: Route) {
+        self.0.route.send_if_modified(|known| {
+            let changed = *known != route;
+            *known = route;
+            changed
+        });
     }
 
     /// What must be done to it, once that is known.

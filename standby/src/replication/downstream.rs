@@ -16,6 +16,7 @@ use super::message::{
     BLOB_PART_BYTES_MAX, Flow, FromSink, FromSource, TRANSACTION_HEADER, put_transaction_header,
 };
 use super::ready_now::ready_now;
+use super::run::{Compression, Packer};
 use super::source::{ALIVE_EVERY, Action, Event, Source, Standing};
 use crate::peer::{Channel, ChannelError, ChannelReceiver, ChannelSender, Incoming};
 
@@ -77,7 +78,9 @@ impl Downstream {
         let mut epochs = self.copy.epochs();
         let mut ticks = tokio::time::interval(ALIVE_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut source = Source::new(self.copy.have(), self.standing());
+        let mut route = self.copy.route();
+        let below = route.borrow_and_update().below(self.copy.node());
+        let mut source = Source::new(self.copy.have(), self.standing(), below);
         loop {
             while let Some(action) = self.actions.pop_front() {
                 self.act(&mut source, action).await?;
@@ -93,6 +96,10 @@ impl Downstream {
                     self.handle(&mut source, Event::Published(self.standing()));
                 }
                 _ = epochs.changed() => return Err(End::Changed),
+                _ = route.changed() => {
+                    let below = route.borrow_and_update().below(self.copy.node());
+                    self.handle(&mut source, Event::Route(below));
+                }
                 _ = ticks.tick() => {
                     self.handle(&mut source, Event::Published(self.standing()));
                     self.handle(&mut source, Event::Tick);
@@ -137,8 +144,10 @@ impl Downstream {
                 self.handle(source, Event::Looked(place));
             }
             Action::Export { what, after } => {
-                let copy = self.copy.clone();
-                let feed = spawn_blocking(move || Feed::open(&copy, what, after)).await.expect("no panic")?;
+                let (copy, compression) = (self.copy.clone(), source.compression());
+                let feed = spawn_blocking(move || Feed::open(&copy, what, after, compression))
+                    .await
+                    .expect("no panic")?;
                 let anchor = feed.exporter.anchor();
                 self.feed = Some(feed);
                 self.handle(source, Event::Exporting(anchor));
@@ -175,23 +184,28 @@ impl Downstream {
 
     /// Sends a blob part by part. One that a pack has removed meanwhile is of no use to the sink either.
     async fn send_blob(&mut self, oid: Oid, path: std::path::PathBuf) -> Result<(), End> {
-        let mut file = match spawn_blocking(move || std::fs::File::open(path)).await.expect("no panic") {
-            Ok(file) => file,
+        let packs = self.feed.as_ref().is_some_and(|feed| feed.packer.is_some());
+        let open =
+            move || std::io::Result::Ok((std::fs::File::open(path)?, packs.then(Packer::new).transpose()?));
+        let (mut file, mut packer) = match spawn_blocking(open).await.expect("no panic") {
+            Ok(opened) => opened,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(End::Read(error.into())),
         };
         loop {
-            let (returned, part) = spawn_blocking(move || {
+            let (returned, read) = spawn_blocking(move || {
                 let mut part = Vec::with_capacity(BLOB_PART_BYTES_MAX);
                 let read = file.by_ref().take(BLOB_PART_BYTES_MAX as u64).read_to_end(&mut part);
-                (file, read.map(|_| part))
+                let last = part.len() < BLOB_PART_BYTES_MAX;
+                let message = FromSource::Blob { oid, last, data: part.into() }.encode();
+                let run = packer.as_mut().and_then(|packer| packer.pack(std::slice::from_ref(&message)));
+                ((file, packer), read.map(|_| (run.unwrap_or(message), last)))
             })
             .await
             .expect("no panic");
-            file = returned;
-            let part = part.map_err(|error| End::Read(error.into()))?;
-            let last = part.len() < BLOB_PART_BYTES_MAX;
-            self.sender.send(FromSource::Blob { oid, last, data: part.into() }.encode()).await?;
+            (file, packer) = returned;
+            let (message, last) = read.map_err(|error| End::Read(error.into()))?;
+            self.sender.send(message).await?;
             if last {
                 return Ok(());
             }
@@ -217,6 +231,8 @@ struct Feed {
     anchor: Place,
     /// It is yet to be said that what comes is whole.
     announces: bool,
+    /// Where the sink wants compressed runs.
+    packer: Option<Packer>,
 }
 
 enum Item {
@@ -225,13 +241,22 @@ enum Item {
 }
 
 impl Feed {
-    fn open(copy: &Copy, what: Flow, after: Tid) -> Result<Self, replica::ReadError> {
+    fn open(
+        copy: &Copy,
+        what: Flow,
+        after: Tid,
+        compression: Compression,
+    ) -> Result<Self, replica::ReadError> {
         let what = match what {
             Flow::All => Export::All,
             Flow::Current => Export::Current,
         };
         let exporter = copy.service().storage().export(after, what)?;
-        Ok(Self { anchor: exporter.anchor(), copy: copy.clone(), exporter, announces: false })
+        let packer = match compression {
+            Compression::None => None,
+            Compression::Zstd => Some(Packer::new()?),
+        };
+        Ok(Self { anchor: exporter.anchor(), copy: copy.clone(), exporter, announces: false, packer })
     }
 
     /// What comes next, and the last transaction of it.
@@ -255,6 +280,25 @@ impl Feed {
             items.push(Item::Message(message.into()));
             last = Some(exported.tid);
         }
-        Ok((items, last))
+        Ok((self.packed(items), last))
+    }
+
+    /// Makes runs of the messages between blobs.
+    fn packed(&mut self, items: Vec<Item>) -> Vec<Item> {
+        let Some(packer) = &mut self.packer else { return items };
+        let (mut packed, mut messages) = (Vec::new(), Vec::new());
+        for item in items {
+            match item {
+                Item::Message(message) => messages.push(message),
+                Item::Blob(..) => {
+                    packed.extend(
+                        packer.pack_all(std::mem::take(&mut messages)).into_iter().map(Item::Message),
+                    );
+                    packed.push(item);
+                }
+            }
+        }
+        packed.extend(packer.pack_all(messages).into_iter().map(Item::Message));
+        packed
     }
 }

@@ -7,6 +7,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::{Oid, Tid};
 
+use super::route::{Route, UPSTREAMS_MAX};
+use super::run::Compression;
+
 /// Length of the greatest part of a blob in one message, in bytes.
 pub const BLOB_PART_BYTES_MAX: usize = 256 << 10;
 /// Length of the longest reason, in bytes; more is cut off.
@@ -59,6 +62,8 @@ pub enum FromSink {
         have: Have,
         /// How it wants to recover, if it must.
         recovery: Recovery,
+        /// How the source may compress what it says.
+        compression: Compression,
         /// It is in the middle of a fast recovery up to this transaction.
         recovering: Option<Tid>,
     },
@@ -130,6 +135,8 @@ pub enum FromSource {
         /// How many upstreams lie between it and the primary: 0 for the primary.
         distance: u8,
     },
+    /// Whom the sink follows: the source, and those that the source follows. Before anything flows, and when it changes.
+    Route(Route),
     /// Not now: the source itself has less than the sink. Ask again later.
     Wait(String),
     /// The source serves this sink no more, for this reason.
@@ -149,9 +156,10 @@ impl FromSink {
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         match self {
-            Self::Have { have, recovery, recovering } => {
+            Self::Have { have, recovery, compression, recovering } => {
                 out.put_u8(0x01);
                 out.put_u8(*recovery as u8);
+                out.put_u8(*compression as u8);
                 put_optional(&mut out, recovering.as_ref(), |out, tid| out.put_u64(tid.get()));
                 put_place(&mut out, have.first);
                 put_place(&mut out, have.last);
@@ -185,10 +193,15 @@ impl FromSink {
                     1 => Recovery::Fast,
                     _ => return Err(input.bad("unknown kind of recovery")),
                 };
+                let compression = match input.u8()? {
+                    0 => Compression::None,
+                    1 => Compression::Zstd,
+                    _ => return Err(input.bad("unknown compression")),
+                };
                 let recovering = input.optional(Input::tid)?;
                 let (first, last) = (input.place()?, input.place()?);
                 let have = Have { first, last, epochs: input.epochs()? };
-                Self::Have { have, recovery, recovering }
+                Self::Have { have, recovery, compression, recovering }
             }
             0x02 => Self::Compared(input.optional(Input::checksum)?),
             0x03 => Self::Durable(input.tid()?),
@@ -244,6 +257,12 @@ impl FromSource {
                 out.put_u64(*unix_micros);
                 out.put_u8(*distance);
             }
+            Self::Route(route) => {
+                out.put_u8(0x8c);
+                let nodes = route.nodes();
+                out.put_u8(nodes.len() as u8);
+                nodes.iter().for_each(|node| put_reason(&mut out, node));
+            }
             Self::Wait(reason) => {
                 out.put_u8(0x89);
                 put_reason(&mut out, reason);
@@ -292,6 +311,13 @@ impl FromSource {
                 unix_micros: input.u64()?,
                 distance: input.u8()?,
             },
+            0x8c => {
+                let count = input.u8()? as usize;
+                if count > UPSTREAMS_MAX + 1 {
+                    return Err(input.bad("too many upstreams"));
+                }
+                Self::Route(Route::new((0..count).map(|_| input.reason()).collect::<Result<_, _>>()?))
+            }
             0x89 => Self::Wait(input.reason()?),
             0x8a => Self::Refused(input.reason()?),
             _ => return Err(input.bad("a source says no such thing")),

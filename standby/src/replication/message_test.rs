@@ -6,6 +6,8 @@ use zeo_proto::{Oid, Tid};
 use super::message::{
     Flow, FromSink, FromSource, Have, Recovery, TRANSACTION_HEADER, put_transaction_header,
 };
+use super::route::{Route, UPSTREAMS_MAX};
+use super::run::Compression;
 
 fn tid() -> impl Strategy<Value = Tid> {
     (0..=Tid::MAX.get()).prop_map(Tid::new)
@@ -36,11 +38,12 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn from_sink() -> impl Strategy<Value = FromSink> {
+    let compression = prop_oneof![Just(Compression::None), Just(Compression::Zstd)];
     let recovery = prop_oneof![Just(Recovery::Full), Just(Recovery::Fast)];
     prop_oneof![
-        (epochs(), place(), place(), recovery, prop::option::of(tid())).prop_map(
-            |(epochs, first, last, recovery, recovering)| {
-                FromSink::Have { have: Have { epochs, first, last }, recovery, recovering }
+        (epochs(), place(), place(), recovery, compression, prop::option::of(tid())).prop_map(
+            |(epochs, first, last, recovery, compression, recovering)| {
+                FromSink::Have { have: Have { epochs, first, last }, recovery, compression, recovering }
             }
         ),
         prop::option::of(checksum()).prop_map(FromSink::Compared),
@@ -77,6 +80,8 @@ fn from_source() -> impl Strategy<Value = FromSource> {
                 distance
             }
         ),
+        prop::collection::vec(".{0,99}", 0..=UPSTREAMS_MAX + 1)
+            .prop_map(|nodes| FromSource::Route(Route::new(nodes))),
         ".{0,99}".prop_map(FromSource::Wait),
         ".{0,99}".prop_map(FromSource::Refused),
     ]

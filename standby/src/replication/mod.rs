@@ -10,6 +10,8 @@ pub mod followers;
 pub mod message;
 pub mod plan;
 mod ready_now;
+pub mod route;
+pub mod run;
 pub mod sink;
 pub mod source;
 pub mod upstream;

@@ -10,6 +10,8 @@ use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::Tid;
 
 use super::message::{Flow, FromSink, FromSource, Have, Recovery};
+use super::route::Route;
+use super::run::Compression;
 use super::sink::{self, End, Sink};
 use super::source::{self, Source, Standing};
 
@@ -61,6 +63,8 @@ struct World {
     primary: usize,
     copies: Vec<Copy>,
     links: Vec<Option<Link>>,
+    /// What each node follows.
+    routes: Vec<Route>,
     /// All that a primary ever committed.
     committed: Vec<Transaction>,
     log: Vec<String>,
@@ -199,6 +203,10 @@ impl Copy {
     }
 }
 
+fn name(node: usize) -> String {
+    format!("n{node}")
+}
+
 fn portable(transaction: &Transaction) -> Bytes {
     let mut out = Vec::new();
     for (oid, value) in &transaction.records {
@@ -226,6 +234,7 @@ impl World {
             primary: 0,
             copies,
             links,
+            routes: vec![Route::default(); NODES],
             committed: Vec::new(),
             log: Vec::new(),
         };
@@ -239,7 +248,7 @@ impl World {
 
     fn reign(&mut self, node: usize) {
         self.primary = node;
-        self.links[node] = None;
+        self.hang_up(node);
         self.cut_from(node);
         self.tid += 10;
         let copy = &mut self.copies[node];
@@ -249,7 +258,7 @@ impl World {
         let (boundary, fork) = (Tid::new(self.tid), copy.last().tid);
         // It may know of reigns from which it has nothing.
         let mut epochs = copy.epochs.up_to(fork).as_slice().to_vec();
-        epochs.push(Epoch { epoch, boundary, fork, node: format!("n{node}") });
+        epochs.push(Epoch { epoch, boundary, fork, node: name(node) });
         copy.epochs = Epochs::new(epochs).expect("in order");
         let committed = copy.commit(boundary, BTreeMap::new());
         self.committed.push(committed);
@@ -280,33 +289,46 @@ impl World {
     }
 
     fn cut_from(&mut self, source_node: usize) {
-        for link in &mut self.links {
-            if link.as_ref().is_some_and(|link| link.source_node == source_node) {
-                *link = None;
+        for node in 0..NODES {
+            if self.links[node].as_ref().is_some_and(|link| link.source_node == source_node) {
+                self.hang_up(node);
             }
         }
     }
 
-    /// A node that serves half a copy, or would be its own upstream, has no followers.
-    fn connect(&mut self, node: usize, to: usize) {
-        let mut upstream = to;
-        for _ in 0..NODES {
-            match &self.links[upstream] {
-                Some(link) => upstream = link.source_node,
-                None => break,
-            }
-            if upstream == node {
-                return;
-            }
+    fn hang_up(&mut self, node: usize) {
+        self.links[node] = None;
+        self.set_route(node, Route::default());
+    }
+
+    /// What those follow who follow this node.
+    fn below(&self, node: usize) -> Route {
+        self.routes[node].below(&name(node))
+    }
+
+    /// A node follows others than before.
+    fn set_route(&mut self, node: usize, route: Route) {
+        if self.routes[node] == route {
+            return;
         }
+        self.routes[node] = route;
+        let below = self.below(node);
+        for link in self.links.iter_mut().flatten().filter(|link| link.source_node == node) {
+            link.events.push_back(source::Event::Route(below.clone()));
+        }
+    }
+
+    /// A node that serves half a copy has no followers.
+    fn connect(&mut self, node: usize, to: usize) {
         if node == to || node == self.primary || self.copies[to].recovering.is_some() {
             return;
         }
+        let route = self.below(to);
         let (copy, own) = (&self.copies[node], &self.copies[to]);
         let mut link = Link {
             source_node: to,
-            source: Source::new(own.have(), Self::standing(own)),
-            sink: Sink::new(copy.recovery),
+            source: Source::new(own.have(), Self::standing(own), route),
+            sink: Sink::new(&name(node), copy.recovery, Compression::None),
             to_source: VecDeque::new(),
             to_sink: VecDeque::new(),
             reads: false,
@@ -365,14 +387,16 @@ impl World {
                     self.again(node);
                 }
                 sink::Action::Close(end) => {
-                    assert!(matches!(end, End::Wait(_)) || self.may_refuse(&end), "{end}");
-                    self.links[node] = None;
+                    assert!(matches!(end, End::Wait(_) | End::Route(_)) || self.may_refuse(&end), "{end}");
+                    self.note(format!("n{node} ends its stream: {end}"));
+                    self.hang_up(node);
                 }
                 sink::Action::Pack(until) => {
                     self.settle(node);
                     self.copies[node].pack(until);
                     self.packed(node, until);
                 }
+                sink::Action::Route(route) => self.set_route(node, route),
                 sink::Action::Upstream { .. } | sink::Action::Blob { .. } => {}
             }
         }
@@ -538,10 +562,10 @@ impl World {
                     self.connect(node, to);
                 }
             }
-            93..96 => self.links[node] = None,
+            93..96 => self.hang_up(node),
             96 => {
                 // A crash: what was not applied is gone, and so are the links.
-                self.links[node] = None;
+                self.hang_up(node);
                 self.cut_from(node);
             }
             97 => {
@@ -564,12 +588,23 @@ impl World {
         }
     }
 
+    /// Whether a node follows the primary, directly or through others.
+    fn descends(&self, mut node: usize) -> bool {
+        for _ in 0..NODES {
+            match &self.links[node] {
+                Some(link) => node = link.source_node,
+                None => return node == self.primary,
+            }
+        }
+        false // a loop
+    }
+
     /// No more faults: everyone follows the primary until they have it all.
     fn converge(&mut self) {
         let primary = self.primary;
         for _ in 0..20_000 {
             let all = |copy: &Copy| copy.last() == self.copies[primary].last() && copy.recovering.is_none();
-            if self.copies.iter().all(all) {
+            if self.copies.iter().all(all) && (0..NODES).all(|node| self.descends(node)) {
                 return;
             }
             for node in 0..NODES {
@@ -633,5 +668,30 @@ fn every_copy_converges_whatever_happens_between_any_two_steps() {
     }
     for seed in 0..number("STANDBY_SIMULATION_ROUNDS").unwrap_or(2000) {
         run(seed);
+    }
+}
+
+#[test]
+fn nodes_that_come_to_follow_each_other_notice_it_and_follow_the_primary_again() {
+    for seed in 0..100 {
+        let mut world = World::new(seed);
+        for _ in 0..5 {
+            world.commit();
+        }
+        world.converge();
+        for node in [1, 2] {
+            world.hang_up(node);
+        }
+        world.connect(1, 2);
+        world.connect(2, 1);
+        for _ in 0..world.random.below(50) {
+            let node = 1 + world.random.below(2);
+            world.deliver_to_source(node);
+            world.deliver_to_sink(node);
+            world.deliver_event(node);
+        }
+        world.commit();
+        world.converge();
+        world.check();
     }
 }

@@ -9,6 +9,8 @@ use zeo_proto::{Oid, Tid};
 use bytes::Bytes;
 
 use super::message::{Flow, FromSink, FromSource, Have, Recovery};
+use super::route::{BadRoute, Route};
+use super::run::Compression;
 
 /// What happens to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub enum Action {
         /// How many upstreams lie between it and the primary.
         distance: u8,
     },
+    /// This is what the node follows.
+    Route(Route),
     /// The stream ends here; another may be tried.
     Close(End),
 }
@@ -102,16 +106,24 @@ pub enum End {
     /// This node cannot go on.
     #[error("{0}")]
     Failed(String),
+    /// The source follows this node, directly or through others, or too many others.
+    #[error("{0}")]
+    Route(#[from] BadRoute),
 }
 
 /// The sink of one stream.
 #[derive(Debug)]
 pub struct Sink {
+    /// The node's own name.
+    node: String,
     recovery: Recovery,
+    compression: Compression,
     have: Option<Have>,
     /// A recovery was interrupted.
     recovering: bool,
     state: State,
+    /// The source has said whom it follows.
+    knows_route: bool,
     /// Everything up to here was received.
     received: Tid,
     /// Everything up to here is durable.
@@ -136,13 +148,16 @@ enum State {
 }
 
 impl Sink {
-    /// A sink that recovers so, if it must.
-    pub fn new(recovery: Recovery) -> Self {
+    /// The sink of the node of this name, which recovers so, if it must, and takes what is compressed so.
+    pub fn new(node: &str, recovery: Recovery, compression: Compression) -> Self {
         Self {
+            node: node.to_owned(),
             recovery,
+            compression,
             have: None,
             recovering: false,
             state: State::Preparing,
+            knows_route: false,
             received: Tid::ZERO,
             durable: Tid::ZERO,
             blob: None,
@@ -177,8 +192,8 @@ impl Sink {
         self.state = State::Asked;
         self.have = Some(have.clone());
         self.recovering = recovering.is_some();
-        let recovery = self.recovery;
-        actions.push(Action::Send(FromSink::Have { have, recovery, recovering }));
+        let (recovery, compression) = (self.recovery, self.compression);
+        actions.push(Action::Send(FromSink::Have { have, recovery, compression, recovering }));
     }
 
     fn applied(&mut self, tid: Tid, actions: &mut Vec<Action>) {
@@ -202,7 +217,7 @@ impl Sink {
                 actions.push(Action::SetAside);
             }
             (FromSource::Stream { what, after, anchor, epochs }, State::Asked)
-                if after == self.last() && self.can_take(what, after, anchor) =>
+                if self.knows_route && after == self.last() && self.can_take(what, after, anchor) =>
             {
                 self.begin(after, anchor, epochs, actions);
             }
@@ -230,6 +245,16 @@ impl Sink {
             (FromSource::Alive { last, log_bytes, unix_micros, distance }, State::Flowing { .. }) => {
                 actions.push(Action::Upstream { last, log_bytes, unix_micros, distance });
             }
+            (FromSource::Route(route), _) => match route.check(&self.node) {
+                Ok(()) => {
+                    self.knows_route = true;
+                    actions.push(Action::Route(route));
+                }
+                Err(bad) => {
+                    actions.push(Action::Send(FromSink::Failed(bad.to_string())));
+                    self.close(End::Route(bad), actions);
+                }
+            },
             (FromSource::Wait(reason), State::Asked) => self.close(End::Wait(reason), actions),
             (FromSource::Refused(reason), _) => self.close(End::Refused(reason), actions),
             (message, _) => {

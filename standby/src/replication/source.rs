@@ -10,6 +10,8 @@ use zeo_proto::Tid;
 
 use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 use super::plan::{Known, Step, plan};
+use super::route::Route;
+use super::run::Compression;
 
 /// What happens to a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub enum Event {
     Gone,
     /// The source's own history goes up to here now.
     Published(Standing),
+    /// Those who follow the source follow these now.
+    Route(Route),
     /// The source has packed up to this transaction.
     Packed(Tid),
     /// Time has passed.
@@ -78,6 +82,8 @@ pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 pub struct Source {
     own: Have,
     standing: Standing,
+    route: Route,
+    compression: Compression,
     state: State,
     told_at: Option<Instant>,
     packed: Option<Tid>,
@@ -111,9 +117,11 @@ enum State {
 
 impl Source {
     /// Of a storage that has `own`. When its epochs change, or its last transaction goes back, the stream must end.
-    pub fn new(own: Have, standing: Standing) -> Self {
+    /// Those who follow it follow `route`: it, and those that it follows.
+    pub fn new(own: Have, standing: Standing, route: Route) -> Self {
         let (durable, sent) = (Tid::ZERO, Tid::ZERO);
-        Self { own, standing, state: State::Greeting, told_at: None, packed: None, durable, sent }
+        let (state, compression) = (State::Greeting, Compression::None);
+        Self { own, standing, route, compression, state, told_at: None, packed: None, durable, sent }
     }
 
     /// Everything up to here is durable at the sink.
@@ -124,6 +132,11 @@ impl Source {
     /// Everything up to here was sent.
     pub fn sent(&self) -> Tid {
         self.sent
+    }
+
+    /// How what the sink is sent may be compressed.
+    pub fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// Transactions flow.
@@ -158,6 +171,12 @@ impl Source {
                     self.read_on(false, &mut actions);
                 }
             }
+            Event::Route(route) => {
+                self.route = route;
+                if !matches!(self.state, State::Greeting) {
+                    actions.push(Action::Send(FromSource::Route(self.route.clone())));
+                }
+            }
             Event::Packed(until) => {
                 self.packed = self.packed.max(Some(until));
                 self.pass_pack_on(&mut actions);
@@ -174,8 +193,10 @@ impl Source {
 
     fn receive(&mut self, message: FromSink, actions: &mut Vec<Action>) {
         match (message, &self.state) {
-            (FromSink::Have { have, recovery, recovering }, State::Greeting) => {
+            (FromSink::Have { have, recovery, compression, recovering }, State::Greeting) => {
+                self.compression = compression;
                 let known = Known::default();
+                actions.push(Action::Send(FromSource::Route(self.route.clone())));
                 self.state = State::Planning { sink: have, recovery, recovering, known };
                 self.plan(actions);
             }

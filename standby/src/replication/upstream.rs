@@ -12,11 +12,13 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
 
-use super::copy::{Copy, Repair};
+use super::copy::{Copy, Progress, Repair};
 use super::message::{FromSource, Recovery};
 use super::ready_now::ready_now;
+use super::route::Route;
+use super::run::{Compression, Inbox};
 use super::sink::{Action, End, Event, Sink};
-use crate::peer::{Channel, ChannelError, ChannelReceiver, ChannelSender, Incoming};
+use crate::peer::{Channel, ChannelSender, Incoming};
 use crate::service::apply::Applied;
 use crate::service::gate::Hold;
 
@@ -30,13 +32,16 @@ const GROUP_MAX: usize = 500;
 pub struct FollowOptions {
     /// How it recovers, if it must.
     pub recovery: Recovery,
+    /// How its source compresses what it says.
+    pub compression: Compression,
     /// It packs when its source has packed.
     pub follow_pack: bool,
 }
 
 /// Follows the source at the other end, until the stream ends.
 pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> End {
-    let (sender, mut receiver) = channel.split();
+    let (sender, receiver) = channel.split();
+    let mut receiver = Inbox::new(receiver, options.compression);
     let mut upstream = Upstream {
         copy: copy.clone(),
         options,
@@ -48,6 +53,7 @@ pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> En
         blobs: Vec::new(),
     };
     let end = upstream.run(&mut receiver).await;
+    copy.set_route(Route::default());
     // What was handed to the committer is committed; the next stream begins where that ends.
     while !upstream.waiting.is_empty() && upstream.applied.recv().await.is_some() {
         upstream.waiting.pop_front();
@@ -78,8 +84,8 @@ struct Incomplete {
 }
 
 impl Upstream {
-    async fn run(&mut self, receiver: &mut ChannelReceiver) -> End {
-        let mut sink = Sink::new(self.options.recovery);
+    async fn run(&mut self, receiver: &mut Inbox) -> End {
+        let mut sink = Sink::new(self.copy.node(), self.options.recovery, self.options.compression);
         let ready = Event::Ready { have: self.copy.have(), recovering: self.copy.lineage().recovering };
         let mut actions = VecDeque::from(sink.handle(ready));
         loop {
@@ -107,6 +113,9 @@ impl Upstream {
             tokio::select! {
                 applied = self.applied.recv() => {
                     actions.extend(self.take_applied(&mut sink, applied.expect("the service goes on")));
+                    if let Err(reason) = self.look_whether_caught_up().await {
+                        actions.extend(sink.handle(Event::Failed(reason)));
+                    }
                 }
                 received = receiver.recv(), if has_room => match received {
                     Ok(received) => match self.take_message(&mut sink, received) {
@@ -143,7 +152,9 @@ impl Upstream {
             }
             next = self.applied.try_recv().ok();
         }
-        last.map_or_else(Vec::new, |tid| sink.handle(Event::Applied(tid)))
+        let Some(last) = last else { return Vec::new() };
+        self.copy.note_heard(|heard| heard.trouble = None);
+        sink.handle(Event::Applied(last))
     }
 
     async fn act(&mut self, sink: &mut Sink, action: Action) -> Result<Vec<Action>, End> {
@@ -208,17 +219,28 @@ impl Upstream {
                     progress.upstream = Some(last);
                     progress.distance = distance.saturating_add(1);
                 });
-                let caught_up = self.copy.service().storage().last_place().tid >= last;
-                if caught_up
-                    && self.copy.lineage().unfinished
-                    && let Err(error) = self.copy.change_lineage(|lineage| lineage.unfinished = false).await
-                {
-                    return failed(error.to_string());
+                if let Err(reason) = self.look_whether_caught_up().await {
+                    return failed(reason);
                 }
             }
+            Action::Route(route) => self.copy.set_route(route),
             Action::Close(end) => return Err(end),
         }
         Ok(Vec::new())
+    }
+
+    /// A copy that has everything that its upstream is known to have can be served.
+    async fn look_whether_caught_up(&self) -> Result<(), String> {
+        let Progress { whole, upstream, .. } = *self.copy.progress().borrow();
+        if upstream.is_none_or(|upstream| self.copy.service().storage().last_place().tid < upstream) {
+            return Ok(());
+        }
+        self.copy.note_heard(|heard| heard.trouble = None);
+        if whole || !self.copy.lineage().unfinished {
+            return Ok(());
+        }
+        let changed = self.copy.change_lineage(|lineage| lineage.unfinished = false).await;
+        changed.map_err(|error| error.to_string())
     }
 
     /// The node stops serving, mends the copy, and begins again.
@@ -336,6 +358,6 @@ fn describe(error: &CommitError) -> String {
     }
 }
 
-fn ended(error: &ChannelError) -> End {
+fn ended(error: &impl std::fmt::Display) -> End {
     End::Failed(error.to_string())
 }

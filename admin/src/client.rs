@@ -1,6 +1,7 @@
 //! Asking a node.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -13,6 +14,9 @@ use tokio::net::UnixStream;
 
 /// No answer is longer, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A node's control API.
 #[derive(Clone, Debug)]
@@ -35,6 +39,11 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let answer = tokio::time::timeout(PATIENCE, self.ask(path)).await;
+        answer.with_context(|| format!("unix:{} did not answer in {PATIENCE:?}", self.socket.display()))?
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let shown = self.socket.display();
         let stream = UnixStream::connect(&self.socket).await.with_context(|| {
             format!("no node answers at unix:{shown}: is it running, with `admin` in [listen]?")

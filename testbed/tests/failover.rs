@@ -1,4 +1,6 @@
 //! Nodes that decide by themselves who is the primary.
+//!
+//! - `STANDBY_FAILOVER_ROUNDS=N`: how often the primary changes under stock clients (default 4).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use standby_control::Role;
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::driver::{Committer, Connection};
 use standby_testbed::poll;
+use standby_testbed::script::Script;
 use zeo_proto::{Oid, Tid};
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -98,4 +101,85 @@ fn another_node_takes_the_place_of_a_primary_that_is_killed() -> Result<()> {
         nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
     ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
     Ok(())
+}
+
+#[test]
+fn stock_clients_write_on_at_the_new_primary_without_help_and_lose_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut nodes = cluster(folder.path(), "acks = 1")?;
+    let zeo: Vec<String> = nodes.iter().map(|node| node.zeo().to_string()).collect();
+    let zeo_ro: Vec<String> = nodes.iter().map(|node| node.zeo_ro().to_string()).collect();
+    let mut clients = Vec::new();
+    for mode in ["plain", "fallback"] {
+        let var = folder.path().join(mode);
+        std::fs::create_dir(&var)?;
+        let mut arguments =
+            vec!["writer".to_owned(), mode.to_owned(), mode.to_owned(), var.display().to_string()];
+        arguments.extend(zeo.clone());
+        if mode == "fallback" {
+            arguments.extend(zeo_ro.clone());
+        }
+        let mut client = Script::start("failover.py", arguments)?;
+        client.hear("begun")?;
+        clients.push(client);
+    }
+    let var = folder.path().join("reader");
+    std::fs::create_dir(&var)?;
+    let mut arguments = vec!["reader".to_owned(), var.display().to_string()];
+    arguments.extend(zeo_ro);
+    let mut reader = Script::start("failover.py", arguments)?;
+    reader.hear("begun")?;
+    for round in 0..rounds()? {
+        all_write(&mut clients, &format!("before-{round}"))?;
+        let old = primary(&nodes)?;
+        if round % 2 == 0 {
+            nodes[old].kill()?;
+        } else {
+            // It stands still, and does not know that others have gone on.
+            nodes[old].server()?.pause()?;
+        }
+        if round % 2 == 0 {
+            all_write(&mut clients, &format!("after-{round}"))?;
+            nodes[old].start()?;
+        } else {
+            // Clients of one that stands still stand still, too: they cannot know.
+            poll::until("another primary", poll::PATIENCE, || {
+                let others = nodes.iter().enumerate().filter(|(number, _)| *number != old);
+                Ok(others.map(|(_, node)| role(node)).any(|role| role == Some(Role::Primary)).then_some(()))
+            })?;
+            nodes[old].server()?.resume()?;
+            all_write(&mut clients, &format!("after-{round}"))?;
+        }
+        wait_for_followers(&nodes)?;
+    }
+    for client in clients.iter_mut().chain([&mut reader]) {
+        client.tell("stop")?;
+    }
+    for mut client in clients {
+        client.hear("ended at ")?;
+        client.end()?;
+    }
+    reader.hear("read 2 writers")?;
+    wait_for_followers(&nodes)?;
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let files: Vec<Vec<u8>> =
+        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
+    ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
+    Ok(())
+}
+
+/// How often the primary changes.
+fn rounds() -> Result<u64> {
+    match std::env::var("STANDBY_FAILOVER_ROUNDS") {
+        Ok(rounds) => rounds.parse().context("STANDBY_FAILOVER_ROUNDS is a number"),
+        Err(_) => Ok(4),
+    }
+}
+
+/// Each of them commits something that it begins from now on.
+fn all_write(clients: &mut [Script], moment: &str) -> Result<()> {
+    clients.iter_mut().try_for_each(|client| client.tell(moment))?;
+    clients.iter_mut().try_for_each(|client| client.hear(&format!("wrote {moment}")).map(drop))
 }

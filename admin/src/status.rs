@@ -12,6 +12,7 @@ pub fn shown(status: &NodeStatus) -> String {
     let role = match status.role {
         Role::Primary => "primary",
         Role::Replica => "replica",
+        Role::Undecided => "UNDECIDED",
     };
     let NodeStatus { node, group, version, .. } = status;
     let since = seconds(status.now - status.started);

@@ -182,7 +182,7 @@ impl Writer {
         let blobs = job.transaction.take_blobs();
         let transaction = &job.transaction;
         let tid = match transaction.tid {
-            None => Tid::after(mark.last_tid, SystemTime::now()),
+            None => self.next_tid(mark.last_tid)?,
             Some(given) if given > mark.last_tid => given,
             Some(given) => return Err(CommitError::TidNotAbove { given, last: mark.last_tid }),
         };
@@ -230,6 +230,17 @@ impl Writer {
             size_bytes: end,
             checksum,
         })
+    }
+
+    /// The clock, where that is above what was used and not above what may be.
+    fn next_tid(&self, last: Tid) -> Result<Tid, CommitError> {
+        let ceiling = self.storage.tid_ceiling();
+        let (now, next) = (Tid::after(last, SystemTime::now()), last.next());
+        match ceiling {
+            _ if now <= ceiling => Ok(now),
+            _ if next <= ceiling => Ok(next),
+            _ => Err(CommitError::TidAboveCeiling { next, ceiling }),
+        }
     }
 
     /// Moves a transaction's blobs to their final names; all of them or none.

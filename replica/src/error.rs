@@ -208,6 +208,16 @@ pub enum CommitError {
         /// The last one.
         last: Tid,
     },
+    /// The transaction would need a tid above what is allowed now ([`Storage::set_tid_ceiling`]). Nothing was written.
+    ///
+    /// [`Storage::set_tid_ceiling`]: crate::Storage::set_tid_ceiling
+    #[error("tid {next} is above {ceiling}, the greatest that may be used now")]
+    TidAboveCeiling {
+        /// What it would need at least.
+        next: Tid,
+        /// What is allowed.
+        ceiling: Tid,
+    },
     /// The running checksum does not come to what was expected: the transaction, or what is before it, is not what it
     /// was where it comes from. Nothing was written.
     #[error("transaction {tid} would have the running checksum {computed} instead of {expected}")]

@@ -29,6 +29,7 @@ pub(crate) struct Inner {
     /// Held by the pack that is under way.
     pub(crate) packing: Mutex<()>,
     rewinds: AtomicU64,
+    tid_ceiling: AtomicU64,
     current: ArcSwap<Generation>,
     lock: Mutex<Option<LogLock>>,
     closed: AtomicBool,
@@ -99,6 +100,15 @@ impl Generation {
 }
 
 impl Inner {
+    /// The greatest tid that a transaction without one may get.
+    pub(crate) fn tid_ceiling(&self) -> Tid {
+        Tid::new(self.tid_ceiling.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_tid_ceiling(&self, ceiling: Tid) {
+        self.tid_ceiling.store(ceiling.get(), Ordering::Release);
+    }
+
     pub(crate) fn new(
         path: PathBuf,
         options: OpenOptions,
@@ -119,6 +129,7 @@ impl Inner {
             current: ArcSwap::from_pointee(generation),
             lock: Mutex::new(lock),
             closed: AtomicBool::new(false),
+            tid_ceiling: AtomicU64::new(u64::MAX),
             failed: OnceLock::new(),
             #[cfg(test)]
             fault: Mutex::new(None),

@@ -53,6 +53,11 @@ impl Storage {
         self.inner().blobs.as_ref()
     }
 
+    /// From now on, no transaction is given a tid above this one. (One that comes with its tid keeps it.)
+    pub fn set_tid_ceiling(&self, ceiling: Tid) {
+        self.inner().set_tid_ceiling(ceiling);
+    }
+
     /// The last published transaction; [`Tid::ZERO`] when there is none.
     pub fn last_tid(&self) -> Tid {
         self.inner().now().last_tid()

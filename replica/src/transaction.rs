@@ -198,7 +198,7 @@ impl Transaction {
 
     /// Deletes the object: a record without data.
     pub fn delete(&mut self, oid: Oid) -> Result<(), TransactionError> {
-        self.blobs.retain(|(known, _)| *known != oid);
+        self.drop_blob(oid);
         self.put(oid, Body::Nothing);
         Ok(())
     }
@@ -223,8 +223,13 @@ impl Transaction {
 
     /// The object's record comes with this blob, whose contents are synced. A later one replaces it.
     pub fn attach_blob(&mut self, oid: Oid, blob: StagedBlob) {
-        self.blobs.retain(|(known, _)| *known != oid);
+        self.drop_blob(oid);
         self.blobs.push((oid, blob));
+    }
+
+    /// The object's record comes without a blob after all.
+    pub(crate) fn drop_blob(&mut self, oid: Oid) {
+        self.blobs.retain(|(known, _)| *known != oid);
     }
 
     /// The revision that the object's record will point back to, or whose data it repeats because a pack may drop

@@ -28,8 +28,8 @@ impl Storage {
     }
 
     /// Adds to `transaction` what undoes transaction `tid`, and says for which objects. What `transaction` has for
-    /// them already (from undoing a later one) counts as their current state, and is replaced. Nothing is added
-    /// when it cannot be undone. May wait for the disk.
+    /// them already (from undoing a later one) counts as their current state, and is replaced, with its blob. Nothing
+    /// is added when it cannot be undone. May wait for the disk.
     ///
     /// The caller sees to it that nobody commits these objects from before this until `transaction` is committed.
     pub fn undo(&self, tid: Tid, transaction: &mut Transaction) -> Result<Vec<Oid>, UndoError> {
@@ -50,6 +50,7 @@ impl Storage {
             }
             let oids = bodies.iter().map(|(oid, _)| *oid).collect();
             for (oid, pointer) in bodies {
+                transaction.drop_blob(oid); // it belongs to what is replaced
                 match pointer {
                     None => transaction.delete(oid)?,
                     Some((pin, position)) => transaction.point(pin, position, &now)?,

@@ -326,3 +326,30 @@ fn an_object_that_is_deleted_after_all_has_no_blob() {
     let tid = site.commit(transaction);
     assert!(blobs.path(oid, tid).exists());
 }
+
+#[test]
+fn an_object_whose_deletion_is_brought_back_by_the_last_of_several_undos_has_no_blob() {
+    let (directory, path) = place();
+    let blob_dir = Some(directory.path().join("blobs"));
+    let site = Site::open_with(&path, &OpenOptions { blob_dir, ..OpenOptions::default() });
+    let oid = Oid::new(7);
+    let blobs = site.storage.blobs().expect("blobs");
+    let commit = |record: Option<&[u8]>| {
+        let mut transaction = site.begin();
+        match record {
+            Some(record) => transaction.store(oid, record).expect("collected"),
+            None => transaction.delete(oid).expect("collected"),
+        }
+        site.commit(transaction)
+    };
+    commit(Some(b"first"));
+    commit(None);
+    let (created, changed) = (commit(Some(b"second")), commit(Some(b"third")));
+
+    let mut transaction = site.begin();
+    site.storage.undo(changed, &mut transaction).expect("undone");
+    transaction.attach_blob(oid, blobs.stage().expect("staged").1);
+    site.storage.undo(created, &mut transaction).expect("undone");
+    let tid = site.commit(transaction);
+    assert!(!blobs.path(oid, tid).exists(), "a blob that no pack would ever remove");
+}

@@ -22,6 +22,7 @@ pub struct Node {
     address: Ipv4Addr,
     upstream: String,
     replication: String,
+    cluster: String,
     program: Option<PathBuf>,
     disk: PathBuf,
     namespace: Option<String>,
@@ -46,6 +47,8 @@ pub enum Follows<'a> {
     Fast(&'a Node),
     /// Whoever is reached at this address, such as one of a [`Link`](crate::link::Link), as [`Follows::Fully`].
     Address(SocketAddr),
+    /// Whom the cluster says; that node knows the cluster.
+    Decided(Option<&'a Node>),
 }
 
 impl Node {
@@ -61,6 +64,7 @@ impl Node {
             address: own_address(),
             upstream: String::new(),
             replication: String::new(),
+            cluster: String::new(),
             program: None,
             namespace: None,
         };
@@ -93,6 +97,20 @@ impl Node {
         settings.clone_into(&mut self.upstream);
     }
 
+    /// What its section `[cluster]` says besides, from the next [`Node::configure`] on.
+    pub fn set_cluster(&mut self, settings: &str) {
+        settings.clone_into(&mut self.cluster);
+    }
+
+    /// Makes a cluster of this node alone.
+    pub fn init(&self) -> Result<()> {
+        let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
+        let output = Command::new(program).arg("init").arg(self.configuration()).output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "node {} cannot make a cluster: {told}", self.name);
+        Ok(())
+    }
+
     /// What its section `[replication]` says, from the next [`Node::configure`] on.
     pub fn set_replication(&mut self, settings: &str) {
         settings.clone_into(&mut self.replication);
@@ -105,14 +123,19 @@ impl Node {
             Follows::Fully(node) => ("replica", Some((node.peer(), "full"))),
             Follows::Fast(node) => ("replica", Some((node.peer(), "fast"))),
             Follows::Address(address) => ("replica", Some((address, "full"))),
+            Follows::Decided(_) => ("auto", None),
         };
         let upstream = upstream.map_or(String::new(), |(address, recovery)| {
             let further = &self.upstream;
             format!("[upstream]\naddresses = [\"{address}\"]\nrecovery = \"{recovery}\"\n{further}\n")
         });
+        let mut cluster = self.cluster.clone();
+        if let Follows::Decided(Some(known)) = follows {
+            cluster.push_str(&format!("join = [\"{}\"]\n", known.peer()));
+        }
         let (zeo, zeo_ro, peer) = (self.zeo(), self.zeo_ro(), self.peer());
         let text = format!(
-            "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n\
+            "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n{cluster}\
              [node]\nname = \"{}\"\nrole = \"{role}\"\n\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              admin = \"unix:{}\"\n\

@@ -38,6 +38,8 @@ pub enum Role {
     Primary,
     /// It follows.
     Replica,
+    /// It belongs to a cluster in which it is not known who is the primary.
+    Undecided,
 }
 
 /// A node's copy of a storage.

@@ -60,6 +60,7 @@ fn role(config: &NodeConfig) -> &'static str {
     match config.node.role {
         Role::Primary => "primary",
         Role::Replica => "replica",
+        Role::Auto => "what the cluster decides",
     }
 }
 

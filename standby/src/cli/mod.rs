@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod dump;
+pub mod init;
 mod log_file;
 pub mod logging;
 mod moment;
@@ -40,6 +41,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve one or more Data.fs files to ZEO clients
     Serve(Box<serve::ServeArgs>),
+    /// Make a cluster of one node, which others join
+    Init(init::InitArgs),
     /// Run a node of a cluster, as its configuration file says
     Run(run::RunArgs),
     /// Say what the configuration file of a node means, or everything that is wrong with it
@@ -66,6 +69,10 @@ impl Cli {
                 let plan = args.plan()?;
                 self.log.start(plan.event_log.as_ref())?;
                 plan.run()?;
+            }
+            Command::Init(args) => {
+                self.log.start(None)?;
+                args.run()?;
             }
             Command::Verify(args) => {
                 self.log.start(None)?;

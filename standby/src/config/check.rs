@@ -16,6 +16,21 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
         (Role::Primary, Some(_)) => {
             document.wrong("upstream", "a primary follows nobody: remove [upstream], or make it a replica");
         }
+        (Role::Auto, Some(_)) => {
+            document.wrong(
+                "upstream",
+                "whom a node with `role = \"auto\"` follows is decided: remove [upstream]",
+            );
+        }
+        (Role::Auto, None) if listen.peer.is_none() => {
+            document.wrong("node.role", "a node with `role = \"auto\"` needs `peer` in [listen]");
+        }
+        (Role::Auto, None)
+            if node.address.is_none() && listen.peer.as_ref().is_some_and(is_not_reachable) =>
+        {
+            let text = "others cannot reach it there: give `address`, HOST:PORT, in [node]";
+            document.wrong("listen.peer", text);
+        }
         (Role::Replica, None) => {
             document.wrong("node.role", "a replica needs a section [upstream] with its `addresses`");
         }
@@ -92,6 +107,12 @@ fn check_addresses(config: &NodeConfig, document: &mut Document<'_>) {
 
 fn is(listens: &Option<ListenAddress>, address: &str) -> bool {
     matches!(listens, Some(ListenAddress::Tcp(text)) if text == address)
+}
+
+/// Not an address that others can dial.
+fn is_not_reachable(address: &ListenAddress) -> bool {
+    let ListenAddress::Tcp(text) = address else { return true };
+    text.starts_with("0.0.0.0:") || text.starts_with("[::]:") || picks_a_port(address)
 }
 
 fn picks_a_port(address: &ListenAddress) -> bool {

@@ -2,24 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use toml::de::DeValue;
 
 use super::reader::Document;
 use super::values;
+use crate::failover::timing::Timing;
 use crate::listener::ListenAddress;
 
+/// A lease may be so long.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(60);
 /// Length of the shortest secret, in bytes.
 const SECRET_BYTES_MIN: usize = 16;
 
 /// Which cluster a node belongs to.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// Its name: nodes of other clusters are refused.
     pub name: String,
     /// What its nodes prove to each other.
     pub secret: Secret,
+    /// How long a primary's lease is: how soon others take its place.
+    pub lease: Duration,
+    /// Where nodes of it may be found, HOST:PORT of their peer listeners.
+    pub join: Vec<String>,
 }
 
 /// What the nodes of a cluster share. Never shown.
@@ -62,11 +72,27 @@ impl Secret {
     }
 }
 
+impl Default for Cluster {
+    fn default() -> Self {
+        let lease = Timing::default().lease;
+        Self { name: String::new(), secret: Secret::None, lease, join: Vec::new() }
+    }
+}
+
+fn lease(value: &DeValue<'_>) -> Result<Duration, String> {
+    match values::duration(value)? {
+        lease if LEASES.contains(&lease) => Ok(lease),
+        _ => Err("expected a time from \"200ms\" to \"60s\"".to_owned()),
+    }
+}
+
 impl Cluster {
     pub(super) fn read(document: &mut Document<'_>) -> Self {
         let mut short = false;
         let cluster = document.section("cluster", |section| {
             let name = section.required("name", values::name).unwrap_or_default();
+            let lease = section.or("lease", lease, Timing::default().lease);
+            let join = section.or("join", values::addresses, Vec::new());
             let file = section.optional("secret_file", values::path);
             let text = section.optional("secret", values::text);
             short = text.as_ref().is_some_and(|text| text.len() < SECRET_BYTES_MIN);
@@ -76,7 +102,7 @@ impl Cluster {
                 (None, Some(path)) => Secret::File(path),
                 (None, None) => Secret::None,
             };
-            (Self { name, secret }, twice)
+            (Self { name, secret, lease, join }, twice)
         });
         if short {
             document.wrong("cluster.secret", format!("`secret` is shorter than {SECRET_BYTES_MIN} bytes"));
@@ -100,6 +126,8 @@ pub enum Role {
     Primary,
     /// It follows.
     Replica,
+    /// What the cluster decides.
+    Auto,
 }
 
 /// What a node is.
@@ -111,6 +139,8 @@ pub struct Node {
     pub group: String,
     /// What it does.
     pub role: Role,
+    /// Where other nodes reach its peer listener, HOST:PORT; `None`: where that listens.
+    pub address: Option<String>,
     /// It may become the primary.
     pub electable: bool,
     /// It takes part in decisions.
@@ -127,13 +157,15 @@ impl Node {
             let role = section.required("role", |value| match values::text(value)?.as_str() {
                 "primary" => Ok(Role::Primary),
                 "replica" => Ok(Role::Replica),
-                other => Err(format!("expected \"primary\" or \"replica\", not {other:?}")),
+                "auto" => Ok(Role::Auto),
+                other => Err(format!("expected \"primary\", \"replica\" or \"auto\", not {other:?}")),
             });
             let electable = section.or("electable", values::flag, true);
             Self {
                 name: section.required("name", values::name).unwrap_or_default(),
                 group: section.or("group", values::name, "local".to_owned()),
                 role: role.unwrap_or(Role::Primary),
+                address: section.optional("address", values::text),
                 electable,
                 voter: section.or("voter", values::flag, electable),
                 priority: section.or("priority", values::count, 0),
@@ -147,6 +179,7 @@ impl Node {
                 name: String::new(),
                 group: String::new(),
                 role: Role::Primary,
+                address: None,
                 electable: true,
                 voter: true,
                 priority: 0,

@@ -15,12 +15,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tracing::warn;
 
 pub use self::lag::keep_lag_log;
 use crate::config::NodeConfig;
 use crate::listener::remove_dead_socket;
-use crate::node::Copies;
+use crate::node::{Copies, Part};
 
 /// What the control API tells about.
 pub struct Subject {
@@ -30,6 +31,8 @@ pub struct Subject {
     pub copies: Copies,
     /// Since when it runs.
     pub started: SystemTime,
+    /// What it does now.
+    pub part: watch::Receiver<Part>,
 }
 
 /// Listens at a path, for the owner of this process alone.

@@ -12,17 +12,22 @@ use super::Subject;
 use super::lag::lag;
 use crate::config;
 use crate::door::Readiness;
-use crate::node::readiness_of;
+use crate::node::{Part, readiness_of};
 use crate::replication::copy::Copy;
 
 pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
     let config::NodeConfig { cluster, node, .. } = &subject.config;
-    let follows = node.role == config::Role::Replica;
+    let role = match *subject.part.borrow() {
+        Part::Primary => Role::Primary,
+        Part::Replica => Role::Replica,
+        Part::Undecided => Role::Undecided,
+    };
+    let follows = role != Role::Primary;
     Ok(NodeStatus {
         cluster: cluster.name.clone(),
         node: node.name.clone(),
         group: node.group.clone(),
-        role: if follows { Role::Replica } else { Role::Primary },
+        role,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: unix(subject.started),
         now: unix(SystemTime::now()),

@@ -1,6 +1,7 @@
 //! Requests to another voter, on a connection that is made when it is needed.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,8 +42,27 @@ pub struct NoAnswer {
     reason: String,
 }
 
+/// The lines of a node, one to each address. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Lines {
+    identity: Arc<Identity>,
+    lines: Arc<std::sync::Mutex<HashMap<String, Line>>>,
+}
+
+impl Lines {
+    pub(super) fn new(identity: Arc<Identity>) -> Self {
+        Self { identity, lines: Arc::default() }
+    }
+
+    pub(super) fn to(&self, address: &str) -> Line {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.entry(address.to_owned());
+        line.or_insert_with(|| Line::new(self.identity.clone(), address)).clone()
+    }
+}
+
 impl Line {
-    pub(super) fn new(identity: Arc<Identity>, address: &str) -> Self {
+    fn new(identity: Arc<Identity>, address: &str) -> Self {
         Self(Arc::new(Shared { identity, address: address.to_owned(), open: Mutex::new(None) }))
     }
 

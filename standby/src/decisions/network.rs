@@ -1,6 +1,5 @@
 //! What voters say to each other, as JSON, and `openraft`'s view of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{InstallSnapshotError, RPCError, RaftError, RemoteError, Unreachable};
@@ -12,11 +11,10 @@ use openraft::raft::{
 use openraft::{BasicNode, Raft};
 use serde::{Deserialize, Serialize};
 
-use super::line::Line;
+use super::line::{Line, Lines};
 use super::types::Types;
 use crate::failover::decided::Effect;
 use crate::failover::entry::{Entry, NodeId};
-use crate::peer::Identity;
 
 /// What one voter asks another.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +24,8 @@ pub(super) enum Question {
     Vote(VoteRequest<NodeId>),
     /// To the leader: have this decided.
     Propose(Entry),
+    /// How far are you?
+    Standing,
     /// To the leader: let this node in.
     Admit(Admission),
 }
@@ -54,7 +54,7 @@ pub(super) enum Proposed {
 
 /// Makes lines to voters.
 pub(super) struct Network {
-    pub(super) identity: Arc<Identity>,
+    pub(super) lines: Lines,
 }
 
 /// A line to one voter.
@@ -67,7 +67,7 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, node: NodeId, at: &BasicNode) -> Peer {
-        Peer { node, line: Line::new(self.identity.clone(), &at.addr) }
+        Peer { node, line: self.lines.to(&at.addr) }
     }
 }
 
@@ -120,6 +120,6 @@ pub(super) async fn answer(raft: &Raft<Types>, question: Question) -> Option<ser
         Question::Append(request) => serde_json::to_vec(&raft.append_entries(request).await),
         Question::Snapshot(request) => serde_json::to_vec(&raft.install_snapshot(request).await),
         Question::Vote(request) => serde_json::to_vec(&raft.vote(request).await),
-        Question::Propose(_) | Question::Admit(_) => return None,
+        Question::Propose(_) | Question::Standing | Question::Admit(_) => return None,
     })
 }

@@ -11,11 +11,12 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::control::{Control, ControlError, Key};
-use super::line::Line;
+use super::line::Lines;
 use super::log::DecidedLog;
 use super::network::{Admission, Network, Proposed, Question, answer};
 use super::state::{DecidedState, News};
 use super::types::Types;
+use crate::failover::choice::Standing;
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Entry, NodeId};
 use crate::peer::{Channel, Identity, Incoming, Request};
@@ -46,7 +47,8 @@ impl Default for Pace {
 pub struct Decisions {
     raft: Raft<Types>,
     me: NodeId,
-    identity: Arc<Identity>,
+    lines: Lines,
+    standing: Arc<dyn Fn() -> Standing + Send + Sync>,
 }
 
 /// Why something was not decided, or nobody knows whether it was.
@@ -85,8 +87,13 @@ pub struct Started {
 }
 
 impl Decisions {
-    /// Takes part with what is in this file. A node without one is a new node.
-    pub async fn start(path: &Path, identity: Arc<Identity>, pace: Pace) -> Result<Started, StartError> {
+    /// Takes part with what is in this file. A node without one is a new node. Others are told its `standing`.
+    pub async fn start(
+        path: &Path,
+        identity: Arc<Identity>,
+        pace: Pace,
+        standing: impl Fn() -> Standing + Send + Sync + 'static,
+    ) -> Result<Started, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
         let control = Control::open(path)?;
         let me = match control.get(Key::Node)? {
@@ -109,10 +116,12 @@ impl Decisions {
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
-        let network = Network { identity: identity.clone() };
+        let lines = Lines::new(identity);
+        let network = Network { lines: lines.clone() };
         let raft = Raft::new(me, config, network, DecidedLog::new(control), state).await;
         let raft = raft.map_err(|error| failed(&error))?;
-        Ok(Started { decisions: Self { raft, me, identity }, decided, news })
+        let standing = Arc::new(standing);
+        Ok(Started { decisions: Self { raft, me, lines, standing }, decided, news })
     }
 
     /// This node.
@@ -139,7 +148,7 @@ impl Decisions {
         let decided = async {
             match self.propose_here(entry.clone()).await {
                 Proposed::Elsewhere(Some((_, address))) => {
-                    let line = Line::new(self.identity.clone(), &address);
+                    let line = self.lines.to(&address);
                     settled(line.ask(&Question::Propose(entry), limit).await)
                 }
                 here => settled(Ok(here)),
@@ -155,13 +164,29 @@ impl Decisions {
         let mut address = known.to_owned();
         // Whoever is asked may know the leader, and that may change once.
         for _ in 0..3 {
-            let line = Line::new(self.identity.clone(), &address);
+            let line = self.lines.to(&address);
             match line.ask(&Question::Admit(admission.clone()), limit).await {
                 Ok(Proposed::Elsewhere(Some((_, elsewhere)))) => address = elsewhere,
                 answer => return settled(answer).map(|_| ()),
             }
         }
         Err(NotDecided::NoLeader)
+    }
+
+    /// Asks a node how far it is.
+    pub async fn ask_standing(&self, node: NodeId, limit: Duration) -> Option<Standing> {
+        if node == self.me {
+            return Some((self.standing)());
+        }
+        let line = self.lines.to(&self.address_of(node)?);
+        line.ask(&Question::Standing, limit).await.ok()
+    }
+
+    /// Where the peer listener of a node is, HOST:PORT.
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().get_node(&node).map(|node| node.addr.clone())
     }
 
     /// Answers other voters, until they leave.
@@ -191,6 +216,7 @@ impl Decisions {
         };
         let answer = match question {
             Question::Propose(entry) => serde_json::to_vec(&self.propose_here(entry).await),
+            Question::Standing => serde_json::to_vec(&(self.standing)()),
             Question::Admit(admission) => serde_json::to_vec(&self.admit_here(admission).await),
             question => answer(&self.raft, question).await.expect("the others are above"),
         };

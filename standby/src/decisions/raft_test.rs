@@ -11,6 +11,7 @@ use super::line::{CHANNEL, CHANNEL_OPTIONS};
 use super::network::Admission;
 use super::raft::{Decisions, NotDecided, Pace, Started};
 use super::state::News;
+use crate::failover::choice::Standing;
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Cause, Entry, LeaseMark, Member, NodeId};
 use crate::peer::{Hello, Identity, PeerListener};
@@ -37,8 +38,9 @@ impl Voter {
         let mut listener = PeerListener::bind(address, identity.clone()).await.expect("a free port");
         let address = listener.address().expect("bound").to_string();
         let path = folder.join(format!("{name}.redb"));
+        let standing = || Standing { ready: true, epoch: 7, lasts: Vec::new() };
         let Started { decisions, decided, news } =
-            Decisions::start(&path, identity, PACE).await.expect("it starts");
+            Decisions::start(&path, identity, PACE, standing).await.expect("it starts");
         let serving = tokio::spawn({
             let decisions = decisions.clone();
             async move {
@@ -141,6 +143,8 @@ async fn voters_decide_together_and_go_on_without_one_of_them() {
     assert_eq!(decide(&voters[1], promote(ids[0], LeaseMark::default())).await, Effect::Promoted);
     assert_eq!(decide(&voters[2], promote(ids[1], LeaseMark::default())).await, Effect::None, "too late");
 
+    let standing = voters[0].decisions.ask_standing(ids[2], PATIENCE).await.expect("it answers");
+    assert_eq!(standing.epoch, 7);
     let leader = voters[0].decisions.leader().await.expect("there is one");
     let gone = voters.remove(ids.iter().position(|id| *id == leader).expect("one of them"));
     let name = gone.name.clone();

@@ -2,20 +2,36 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use zeo_proto::Tid;
 
 use super::decided::Decided;
 use super::entry::NodeId;
 
 /// How far a node is, as it says itself after the lease has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// It has a whole copy, and a clock that can be relied upon. What others have cannot be promoted or relied upon.
     pub ready: bool,
     /// The epoch that wrote its end.
     pub epoch: u64,
     /// Its last transactions, storage by storage, in the order of their names.
+    #[serde(with = "numbers")]
     pub lasts: Vec<Tid>,
+}
+
+/// Tids as numbers.
+mod numbers {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use zeo_proto::Tid;
+
+    pub(super) fn serialize<S: Serializer>(tids: &[Tid], serializer: S) -> Result<S::Ok, S::Error> {
+        tids.iter().map(|tid| tid.get()).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tid>, D::Error> {
+        Ok(Vec::<u64>::deserialize(deserializer)?.into_iter().map(Tid::new).collect())
+    }
 }
 
 /// Why nobody is promoted now.

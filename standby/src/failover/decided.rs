@@ -12,6 +12,8 @@ use super::entry::{Cause, Ceilings, Entry, LeaseMark, Member, NodeId};
 pub struct Decided {
     members: BTreeMap<NodeId, Member>,
     reign: Option<Reign>,
+    /// The last epoch of before the cluster was made.
+    before: u64,
     ceilings: Ceilings,
     paused: bool,
     banned: BTreeSet<NodeId>,
@@ -67,9 +69,8 @@ impl Decided {
 
     /// The last lease.
     pub fn mark(&self) -> LeaseMark {
-        self.reign
-            .as_ref()
-            .map_or(LeaseMark::default(), |reign| LeaseMark { epoch: reign.epoch, seq: reign.seq })
+        let none = LeaseMark { epoch: self.before, seq: 0 };
+        self.reign.as_ref().map_or(none, |reign| LeaseMark { epoch: reign.epoch, seq: reign.seq })
     }
 
     /// What any primary may have used so far.
@@ -123,6 +124,10 @@ impl Decided {
                     _ => false,
                 }
             }
+            Entry::Create { epoch } => match self.reign {
+                None => std::mem::replace(&mut self.before, *epoch) != *epoch,
+                Some(_) => false,
+            },
             Entry::Pause { paused } => std::mem::replace(&mut self.paused, *paused) != *paused,
             Entry::Ban { node, banned: true } => self.banned.insert(*node),
             Entry::Ban { node, banned: false } => self.banned.remove(node),

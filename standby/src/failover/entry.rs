@@ -92,6 +92,11 @@ pub enum Entry {
         /// The node.
         node: NodeId,
     },
+    /// A cluster is made of storages that have these many epochs behind them: its own begin after.
+    Create {
+        /// The number of the last one.
+        epoch: u64,
+    },
     /// A node becomes the primary, if the last lease is still this one.
     Promote {
         /// The node.

@@ -29,6 +29,8 @@ pub struct Clock {
 pub enum Event {
     /// The next entry of the log was decided.
     Decided(Entry),
+    /// Many were, all at once: this is what they amount to.
+    Caught(Box<Decided>),
     /// Time has passed, or much was used of what a lease allows.
     Tick {
         /// The greatest tid and oid that were used.
@@ -50,6 +52,11 @@ pub enum Event {
     },
     /// The answer to [`Action::Begin`]: the boundary is durable.
     Begun {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// It cannot be: somebody else should.
+    CannotBegin {
         /// The epoch.
         epoch: u64,
     },
@@ -175,6 +182,14 @@ impl Failover {
         matches!(&self.role, Role::Primary(leader) if leader.holds(now))
     }
 
+    /// Until when this node may commit, on its own clock.
+    pub fn lease_until(&self) -> Option<Duration> {
+        match &self.role {
+            Role::Primary(leader) => leader.lease_until,
+            _ => None,
+        }
+    }
+
     /// What may be used at most; nothing without a lease.
     pub fn ceilings(&self) -> Ceilings {
         match &self.role {
@@ -225,6 +240,18 @@ impl Failover {
                     actions.push(Action::Propose(Entry::Began { epoch }));
                     leader.open_or_close(clock.now, &mut actions);
                 }
+            }
+            Event::CannotBegin { epoch } => {
+                if matches!(&self.role, Role::Primary(leader) if leader.epoch == epoch) {
+                    self.stop(&mut actions);
+                    let not_before = clock.now + self.timing.lease * 10;
+                    self.role = Role::Watching { inquiry: None, not_before };
+                }
+            }
+            Event::Caught(decided) => {
+                self.decided = *decided;
+                self.applied_at = clock.now;
+                self.take_place(&mut actions);
             }
             Event::Stop => self.stop(&mut actions),
         }

@@ -6,6 +6,7 @@
 //! | [`decided`] | what the entries amount to: the same on every node that has applied the same ones |
 //! | [`machine`] | what one node does about them: `(clock, event) -> actions` |
 //! | [`choice`] | which replica is promoted |
+//! | [`lease`] | the lease as those see it who must ask before each reply |
 //! | [`timing`] | how long a lease is, and how long others wait |
 //!
 //! The argument for safety is in `docs/failover.md`. Neither the log nor membership is known here: the same code runs on a
@@ -14,6 +15,7 @@
 pub mod choice;
 pub mod decided;
 pub mod entry;
+pub mod lease;
 pub mod machine;
 pub mod timing;
 

@@ -1,5 +1,7 @@
 //! `standby run`: a node of a cluster, from start to stop.
 
+mod auto;
+mod conductor;
 mod listeners;
 mod mend;
 mod peers;
@@ -13,6 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+pub(crate) use self::conductor::Part;
+use self::conductor::Stage;
 use self::listeners::Listeners;
 pub(crate) use self::peers::Copies;
 pub(crate) use self::readiness::of_copy as readiness_of;
@@ -24,6 +28,8 @@ use crate::opening::{self, ServiceSettings};
 use crate::peer::PeerListener;
 use crate::process::{Signals, run_until_done};
 use crate::replication::copy::Copy;
+use crate::replication::message::Recovery;
+use crate::replication::run::Compression;
 use crate::replication::upstream::FollowOptions;
 use crate::server::Served;
 
@@ -33,6 +39,49 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Runs the node until SIGTERM or SIGINT. `on_user_signal` is called at each SIGUSR2.
 pub fn run(config: NodeConfig, on_user_signal: fn()) -> Result<()> {
     run_until_done(on_user_signal, |signals| node(config, signals))
+}
+
+/// Makes a cluster of this node alone: `standby init`.
+pub fn create_cluster(config: NodeConfig) -> Result<()> {
+    run_until_done(
+        || (),
+        |_| async move {
+            let Role::Auto = config.node.role else {
+                bail!(
+                    "the node says its role itself: with `role = \"auto\"` in [node] the cluster decides it"
+                );
+            };
+            let identity = peers::identity(&config)?.context("a node of a cluster needs its secret")?;
+            let specs = config.storages.clone();
+            let settings = service_settings(&config);
+            let opened = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
+            let services = opened.await.map_err(|panic| anyhow!(panic))??;
+            let mut epoch = 0;
+            for service in &services {
+                let lineage = service.storage().lineage()?;
+                anyhow::ensure!(
+                    lineage.is_whole(),
+                    "storage {:?} is a copy that was never completed",
+                    service.options().name
+                );
+                epoch = epoch.max(lineage.epochs.newest());
+            }
+            let created = auto::create(&config, identity, epoch).await;
+            for service in &services {
+                service.close()?;
+            }
+            created
+        },
+    )
+}
+
+fn service_settings(config: &NodeConfig) -> ServiceSettings {
+    ServiceSettings {
+        read_only: false,
+        invalidations: config.zeo.invalidations,
+        transaction_timeout: config.zeo.transaction_timeout,
+        load_delay: Duration::ZERO,
+    }
 }
 
 async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
@@ -61,12 +110,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         Some(ListenAddress::Tcp(_)) => bail!("the control API listens on unix:PATH only"),
         None => None,
     };
-    let settings = ServiceSettings {
-        read_only: false,
-        invalidations: zeo.invalidations,
-        transaction_timeout: zeo.transaction_timeout,
-        load_delay: Duration::ZERO,
-    };
+    let settings = service_settings(config);
     let specs = storages.clone();
     let services = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
     let services = tokio::select! {
@@ -84,7 +128,52 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
 
     let (stop, stopped) = watch::channel(false);
     let mut background = JoinSet::new();
+    let mut conductors = JoinSet::new();
+    let undecided = Part::Undecided;
+    let (part, _) = watch::channel(match node.role {
+        Role::Primary => Part::Primary,
+        Role::Replica => Part::Replica,
+        Role::Auto => undecided,
+    });
+    let mut decided = None;
     let (read_write, read_only) = match node.role {
+        Role::Auto => {
+            let identity = identity.clone().context("a node of a cluster needs its secret")?;
+            let told = copies.clone();
+            let started = auto::start(config, identity.clone(), move || conductor::standing(&told)).await?;
+            decided = Some(started.decisions.clone());
+            let (target, targets) = watch::channel(None);
+            let (idle, idles) = watch::channel(true);
+            let options = FollowOptions {
+                recovery: Recovery::Full,
+                compression: Compression::None,
+                follow_pack: config.replication.follow_pack,
+            };
+            let decisions = started.decisions.clone();
+            background.spawn(auto::follow(targets, idle, decisions, options, identity, copies.clone()));
+            let known_as = started.decided.members().get(&started.decisions.me()).cloned();
+            let belonging = auto::belong(config.clone(), started.decisions.clone(), known_as);
+            background.spawn(async move {
+                if let Err(error) = belonging.await {
+                    warn!(error = format!("{error:#}"), "this node cannot join its cluster");
+                }
+            });
+            let read_only = Keeper::new(readiness::of(&copies));
+            background.spawn(readiness::keep(copies.clone(), read_only.clone()));
+            let read_write = Keeper::new(Readiness::Closed);
+            let stage = Stage {
+                name: node.name.clone(),
+                copies: copies.clone(),
+                read_write: read_write.clone(),
+                target,
+                idle: idles,
+                part: part.clone(),
+                acks: config.replication.acks.unwrap_or_default(),
+            };
+            let conducting = conductor::conduct(started, auto::timing(config), stage, stopped.clone());
+            conductors.spawn(conducting);
+            (read_write, read_only)
+        }
         Role::Primary => {
             for copy in copies.values() {
                 copy.begin_epoch(&node.name).await?;
@@ -110,14 +199,25 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
             compression: upstream.compression,
             follow_pack: config.replication.follow_pack,
         };
-        background.spawn(peers::follow_upstream(upstream, options, identity, copies.clone()));
+        let copies = copies.clone();
+        background.spawn(async move {
+            let (_never, mut changed) = watch::channel(());
+            peers::follow_upstream(&upstream.addresses, options, &identity, &copies, &mut changed).await;
+        });
     }
     if let Some(peer) = peer {
-        background.spawn(peers::serve(peer, node.group.clone(), copies.clone(), stopped.clone()));
+        background.spawn(peers::serve(
+            peer,
+            node.group.clone(),
+            copies.clone(),
+            decided.clone(),
+            stopped.clone(),
+        ));
     }
     background.spawn(control::keep_lag_log(copies.clone()));
     if let Some(admin) = admin {
-        let subject = control::Subject { config: config.clone(), copies: copies.clone(), started };
+        let part = part.subscribe();
+        let subject = control::Subject { config: config.clone(), copies: copies.clone(), started, part };
         background.spawn(control::serve(admin, subject));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;
@@ -129,7 +229,11 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         repairs = mend::asked_for(&copies) => Some(repairs),
     };
     stop.send_replace(true);
+    while conductors.join_next().await.is_some() {}
     background.shutdown().await;
+    if let Some(decided) = decided {
+        decided.stop().await;
+    }
     if tokio::time::timeout(STOP_LIMIT, serving.join_all()).await.is_err() {
         warn!("some connections did not end in time");
     }

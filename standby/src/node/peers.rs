@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::config::{NodeConfig, Secret, Upstream};
+use crate::config::{NodeConfig, Secret};
+use crate::decisions::line;
+use crate::decisions::raft::Decisions;
 use crate::listener::ListenAddress;
 use crate::peer::{Backoff, ChannelOptions, Connection, Hello, Identity, PeerListener, dial};
 use crate::replication::copy::Copy;
@@ -52,13 +54,14 @@ pub(super) async fn serve(
     mut listener: PeerListener,
     group: String,
     copies: Copies,
+    decisions: Option<Decisions>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             connection = listener.next() => {
-                connections.spawn(serve_one(connection, group.clone(), copies.clone()));
+                connections.spawn(serve_one(connection, group.clone(), copies.clone(), decisions.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -66,7 +69,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn serve_one(connection: Connection, group: String, copies: Copies) {
+async fn serve_one(connection: Connection, group: String, copies: Copies, decisions: Option<Decisions>) {
     let remote = connection.remote();
     let electable = remote.features.iter().any(|feature| feature == ELECTABLE);
     let peer = Peer {
@@ -76,6 +79,14 @@ async fn serve_one(connection: Connection, group: String, copies: Copies) {
     };
     let mut streams = JoinSet::new();
     while let Some(opening) = connection.next_opening().await {
+        if opening.name() == line::CHANNEL
+            && let Some(decisions) = decisions.clone()
+        {
+            if let Ok(channel) = opening.accept(line::CHANNEL_OPTIONS) {
+                streams.spawn(async move { decisions.serve(channel).await });
+            }
+            continue;
+        }
         let Some(name) = opening.name().strip_prefix(STREAM) else { continue };
         let Some(copy) = copies.get(name) else {
             let reason = format!("this node has no storage {name:?}");
@@ -96,20 +107,28 @@ async fn serve_one(connection: Connection, group: String, copies: Copies) {
     }
 }
 
-/// Follows one of the addresses, again and again, until the task is dropped.
-pub(super) async fn follow_upstream(
-    upstream: Upstream,
+/// Follows one of the addresses, again and again, until `changed` changes or the task is dropped.
+pub(super) async fn follow_upstream<T>(
+    addresses: &[String],
     options: FollowOptions,
-    identity: Arc<Identity>,
-    copies: Copies,
+    identity: &Identity,
+    copies: &Copies,
+    changed: &mut watch::Receiver<T>,
 ) {
     let backoff = Backoff::default();
     let mut failures = 0;
-    for address in upstream.addresses.iter().cycle() {
-        let came_forward = match dial(address, &identity).await {
+    for address in addresses.iter().cycle() {
+        let dialed = tokio::select! {
+            dialed = dial(address, identity) => dialed,
+            _ = changed.changed() => return,
+        };
+        let came_forward = match dialed {
             Ok(connection) => {
                 info!(upstream = %connection.remote().node, %address, "connected");
-                follow_on(&connection, options, &copies).await
+                match follow_on(&connection, options, copies, changed).await {
+                    Some(came_forward) => came_forward,
+                    None => return,
+                }
             }
             Err(error) => {
                 warn!(%address, %error, "the upstream cannot be reached");
@@ -121,12 +140,21 @@ pub(super) async fn follow_upstream(
         };
         failures = if came_forward { 0 } else { failures + 1 };
         let random = RandomState::new().hash_one(failures);
-        tokio::time::sleep(backoff.wait(failures, random)).await;
+        tokio::select! {
+            () = tokio::time::sleep(backoff.wait(failures, random)) => {}
+            _ = changed.changed() => return,
+        }
     }
 }
 
-/// Follows with all storages on one connection, until one of their streams ends. Whether any came forward.
-async fn follow_on(connection: &Connection, options: FollowOptions, copies: &Copies) -> bool {
+/// Follows with all storages on one connection, until one of their streams ends. Whether any came forward; `None` when
+/// another is to be followed: by then everything that was received is durable.
+async fn follow_on<T>(
+    connection: &Connection,
+    options: FollowOptions,
+    copies: &Copies,
+    changed: &mut watch::Receiver<T>,
+) -> Option<bool> {
     let before: Vec<_> = copies.values().map(|copy| copy.service().storage().last_place()).collect();
     let mut streams = JoinSet::new();
     for copy in copies.values() {
@@ -151,6 +179,16 @@ async fn follow_on(connection: &Connection, options: FollowOptions, copies: &Cop
             connection.close("a stream ended");
         });
     }
-    while streams.join_next().await.is_some() {}
-    before.into_iter().ne(copies.values().map(|copy| copy.service().storage().last_place()))
+    let mut goes_on = true;
+    loop {
+        tokio::select! {
+            ended = streams.join_next() => if ended.is_none() { break },
+            _ = changed.changed(), if goes_on => {
+                goes_on = false;
+                connection.close("another is to be followed");
+            }
+        }
+    }
+    let after = copies.values().map(|copy| copy.service().storage().last_place());
+    goes_on.then(|| before.into_iter().ne(after))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use replica::{Epoch, Epochs, Lineage, LineageError, Transaction};
 use tokio::sync::watch;
@@ -210,6 +210,12 @@ impl Copy {
         Ok(())
     }
 
+    /// Follows nobody any more.
+    pub fn follows_nobody(&self) {
+        self.note(|progress| (progress.upstream, progress.distance) = (None, 0));
+        self.note_heard(|heard| *heard = Heard::default());
+    }
+
     /// Begins to follow: an empty copy is not served before it has what its upstream has.
     pub async fn begin_following(&self) -> Result<(), LineageError> {
         let empty = self.have().is_empty();
@@ -219,6 +225,15 @@ impl Copy {
     /// Begins the reign of this node, unless its own is the last: with a transaction without records, so that everything
     /// it commits is above everything that was committed before.
     pub async fn begin_epoch(&self, node: &str) -> anyhow::Result<()> {
+        let epochs = self.lineage().epochs;
+        if epochs.as_slice().last().is_some_and(|epoch| epoch.node == node) {
+            return Ok(());
+        }
+        self.begin_epoch_above(epochs.newest() + 1, node, Tid::ZERO).await
+    }
+
+    /// Begins that epoch, unless it has begun: everything that is committed from then on is above this tid.
+    pub async fn begin_epoch_above(&self, epoch: u64, node: &str, above: Tid) -> anyhow::Result<()> {
         let lineage = self.lineage();
         if !lineage.is_whole() {
             anyhow::bail!(
@@ -226,12 +241,15 @@ impl Copy {
                 self.name()
             );
         }
-        if lineage.epochs.as_slice().last().is_some_and(|epoch| epoch.node == node) {
+        if lineage.epochs.newest() >= epoch {
             return Ok(());
         }
         let storage = self.service().storage();
-        let (epoch, fork) = (lineage.epochs.newest() + 1, self.have().last.tid);
+        let fork = self.have().last.tid;
         let mut transaction: Transaction = storage.begin();
+        if above > fork {
+            transaction.set_tid(Tid::after(above, SystemTime::now()));
+        }
         let description = format!("standby: epoch {epoch} begins at node {node} after transaction {fork}");
         transaction.set_metadata(b"", description.as_bytes(), b"")?;
         let mut applied = self.service().applied();

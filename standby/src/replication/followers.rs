@@ -66,6 +66,16 @@ impl Followers {
         self.inner().present.values().cloned().collect()
     }
 
+    /// Acknowledges what those that are there have by now.
+    pub fn acknowledge_all(&self, service: &Service) {
+        let inner = self.inner();
+        for (stream, Follower { peer, reached, .. }) in &inner.present {
+            if peer.acknowledges && reached.flowing {
+                service.acknowledged(&peer.node, *stream, reached.durable);
+            }
+        }
+    }
+
     /// Someone begins to follow what this service serves.
     pub fn join(&self, service: Service, peer: Peer) -> Place {
         let reached = Reached::default();

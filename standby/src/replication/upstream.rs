@@ -20,6 +20,7 @@ use super::run::{Compression, Inbox};
 use super::sink::{Action, End, Event, Sink};
 use crate::peer::{Channel, ChannelSender, Incoming};
 use crate::service::apply::Applied;
+use crate::service::gate::Hold;
 
 /// So many bytes of transactions may wait for the committer.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -178,6 +179,8 @@ impl Upstream {
                 if let Err(error) = changed.await {
                     return failed(error.to_string());
                 }
+                // What this node has is its upstream's history: nothing of it is lost.
+                self.copy.service().hold(Hold::Free);
             }
             Action::BeginRecovery(until) => {
                 info!(storage = self.copy.name(), %until, "recovering");

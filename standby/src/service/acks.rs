@@ -28,6 +28,12 @@ pub struct AckOptions {
     pub on_timeout: OnAckTimeout,
 }
 
+impl Default for AckOptions {
+    fn default() -> Self {
+        Self { needed: 0, timeout: Duration::from_secs(5), on_timeout: OnAckTimeout::Wait }
+    }
+}
+
 /// Something that the operator should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {

@@ -1,4 +1,5 @@
-//! Between *durable* and *published*: transactions wait here for the acknowledgements of replicas, where those are asked for.
+//! Between *durable* and *published*: transactions wait here for the acknowledgements of replicas, where those are asked for,
+//! and are published only while the primary's lease holds, where there is one.
 //!
 //! Until a transaction is published no client sees it, its locks are held, and its own client waits for the reply.
 
@@ -12,13 +13,27 @@ use zeo_proto::Tid;
 
 use super::acks::{AckOptions, AckState, Acks, Notice};
 use super::{Exchange, Service};
+use crate::failover::lease::LeaseView;
 
 /// What is durable and waits to be published.
 #[derive(Default)]
 pub(super) struct Gate {
     /// `None`: nobody is waited for.
     acks: Option<Acks>,
+    hold: Hold,
     held: VecDeque<Committed>,
+}
+
+/// Whether what is durable may be published.
+#[derive(Clone, Debug, Default)]
+pub enum Hold {
+    /// It may.
+    #[default]
+    Free,
+    /// While this lease holds.
+    Lease(LeaseView),
+    /// Not before it is known whether it is lost.
+    Held,
 }
 
 impl Service {
@@ -27,6 +42,25 @@ impl Service {
     pub fn require_acknowledgements(&self, options: AckOptions) {
         let last = self.storage().last_tid();
         self.0.exchange.gate().acks = Some(Acks::new(options, last));
+    }
+
+    /// What is durable is published under these conditions from now on, and no acknowledgements are asked for.
+    pub fn hold(&self, hold: Hold) {
+        let mut gate = self.0.exchange.gate();
+        (gate.hold, gate.acks) = (hold, None);
+        self.0.exchange.release(&mut gate);
+    }
+
+    /// This node commits no more. What waits to be published may be lost: it waits until that is known.
+    pub fn hold_what_waits(&self) {
+        let mut gate = self.0.exchange.gate();
+        gate.acks = None;
+        gate.hold = if gate.held.is_empty() { Hold::Free } else { Hold::Held };
+    }
+
+    /// A lease goes on: publishes what waited for that.
+    pub fn release_held(&self) {
+        self.0.exchange.release(&mut self.0.exchange.gate());
     }
 
     /// A node has everything up to `tid` durably, by what it says in this stream.
@@ -60,6 +94,16 @@ impl Service {
     }
 }
 
+impl Hold {
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Free => true,
+            Self::Lease(lease) => lease.holds(),
+            Self::Held => false,
+        }
+    }
+}
+
 impl Exchange {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,12 +116,14 @@ impl Exchange {
         }
         // Held while publishing: what is published stays in order.
         let mut gate = self.gate();
-        let Some(acks) = &mut gate.acks else {
+        if gate.acks.is_none() && gate.held.is_empty() && gate.hold.is_open() {
             self.publish(batch);
             return;
-        };
-        let now = Instant::now();
-        batch.iter().for_each(|committed| acks.committed(now, committed.tid));
+        }
+        if let Some(acks) = &mut gate.acks {
+            let now = Instant::now();
+            batch.iter().for_each(|committed| acks.committed(now, committed.tid));
+        }
         gate.held.extend(batch);
         self.release(&mut gate);
     }
@@ -103,10 +149,9 @@ impl Exchange {
     }
 
     fn release(&self, gate: &mut Gate) {
-        let Some(acks) = &gate.acks else { return };
-        let released = acks.released();
+        let released = gate.acks.as_ref().map_or(Tid::MAX, Acks::released);
         let count = gate.held.partition_point(|committed| committed.tid <= released);
-        if count > 0 {
+        if count > 0 && gate.hold.is_open() {
             self.publish(gate.held.drain(..count).collect());
         }
     }

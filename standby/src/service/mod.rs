@@ -3,7 +3,7 @@
 pub mod acks;
 pub mod apply;
 pub mod clients;
-mod gate;
+pub mod gate;
 pub mod invalidations;
 pub mod locks;
 pub mod mailbox;
@@ -197,6 +197,7 @@ impl Service {
             if answer == Answer::Granted {
                 locks.since.insert(owner, SystemTime::now());
             }
+            locks.note_since(&granted);
             (answer, granted)
         };
         self.0.exchange.tell_granted(granted);
@@ -235,6 +236,12 @@ impl Service {
         self.0.exchange.lock_table().table.waiting_owners().map(|owner| owner.session).collect()
     }
 
+    /// Who has locks.
+    #[cfg(test)]
+    pub(crate) fn lock_holders(&self) -> Vec<Owner> {
+        self.0.exchange.lock_table().since.keys().copied().collect()
+    }
+
     /// The objects changed since `tid`, as of the transaction `view`; `None` where the client must drop its
     /// whole cache: also one that has seen a transaction which was lost. May read the log: call it where blocking is
     /// allowed.
@@ -267,6 +274,12 @@ impl Service {
 }
 
 impl Locks {
+    /// These have their locks from now on.
+    fn note_since(&mut self, granted: &[Owner]) {
+        let now = SystemTime::now();
+        self.since.extend(granted.iter().map(|owner| (*owner, now)));
+    }
+
     /// The committer is done with this transaction.
     fn committed(&mut self, number: u64) -> Owner {
         self.committing
@@ -285,9 +298,7 @@ impl Exchange {
             let mut locks = self.lock_table();
             locks.since.remove(&owner);
             let granted = locks.table.release(owner);
-            for owner in &granted {
-                locks.since.insert(*owner, SystemTime::now());
-            }
+            locks.note_since(&granted);
             granted
         };
         self.tell_granted(granted);

@@ -80,3 +80,22 @@ async fn a_transaction_that_follows_at_once_does_not_lose_its_locks_to_the_end_o
     service.close().expect("closed"); // the committer has given back the last locks
     assert_eq!(service.lock_status(), (0, None));
 }
+
+#[tokio::test]
+async fn locks_that_a_vote_let_go_to_another_are_known_as_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = service(&folder);
+    let (sender, mut inbox) = mailbox();
+    let client = Arc::new(Client::new("voter".to_owned()));
+    let (session, ..) = service.join(sender, Registration { client, read_only: false });
+    let (first, second) = (service.begin(session), service.begin(session));
+    let claims = |oids: &[u64]| Claims::objects(oids.iter().map(|oid| Oid::new(*oid)), []);
+    assert_eq!(service.lock(first, claims(&[2])), Answer::Granted);
+    assert_eq!(service.lock(second, claims(&[2])), Answer::Waiting);
+    // The first one votes again, with more than it has: it waits its turn.
+    assert_eq!(service.lock(first, claims(&[2, 3])), Answer::Waiting);
+    assert!(matches!(event(&mut inbox).await, Event::LocksGranted(granted) if granted == second));
+    let (waiting, since) = service.lock_status();
+    assert_eq!(waiting, 1);
+    assert!(since.is_some(), "the second one has locks");
+}

@@ -181,7 +181,9 @@ impl Session {
             return Err(ErrorReply::ReadOnly);
         }
         let count = n.clamp(1, NEW_OIDS_MAX) as usize;
-        let oids = registered.service.oids().allocate(count);
+        let oids = registered.service.oids().allocate(count).map_err(|_| {
+            super::errors::storage_error("no new object ids right now: the lease does not allow more")
+        })?;
         Ok(Value::List(oids.into_iter().map(oid_value).collect()))
     }
 }

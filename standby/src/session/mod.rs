@@ -14,6 +14,8 @@ mod blobs;
 mod dispatch;
 mod errors;
 mod information;
+#[cfg(test)]
+mod interleavings;
 mod iteration;
 mod loads;
 mod pack;

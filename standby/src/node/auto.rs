@@ -1,0 +1,176 @@
+//! A node of which the cluster decides what it does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::conductor::Target;
+use super::peers::{self, Copies};
+use crate::config::NodeConfig;
+use crate::decisions::network::Admission;
+use crate::decisions::raft::{Decisions, Pace, Started};
+use crate::failover::choice::Standing;
+use crate::failover::entry::{Cause, Entry, LeaseMark, Member};
+use crate::failover::timing::Timing;
+use crate::peer::Identity;
+use crate::replication::upstream::FollowOptions;
+
+/// How long one attempt to join or to have something decided may take.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Takes part in decisions.
+pub(super) async fn start(
+    config: &NodeConfig,
+    identity: Arc<Identity>,
+    standing: impl Fn() -> Standing + Send + Sync + 'static,
+) -> Result<Started> {
+    let path = control_path(config)?;
+    let pace = pace(&timing(config));
+    let started = Decisions::start(&path, identity, pace, standing).await;
+    started.with_context(|| format!("cannot take part in decisions with {}", path.display()))
+}
+
+/// How failover is timed.
+pub(super) fn timing(config: &NodeConfig) -> Timing {
+    Timing::of_lease(config.cluster.lease)
+}
+
+/// A leader is missed well before a lease ends.
+fn pace(timing: &Timing) -> Pace {
+    Pace { heartbeat: timing.lease / 15, election: timing.lease / 5, ..Pace::default() }
+}
+
+/// Not in the folder beside the storage: that is set aside with it, and what this node has promised is not.
+fn control_path(config: &NodeConfig) -> Result<PathBuf> {
+    let storage = config.storages.first().context("a node without storages")?;
+    let mut path = storage.path.clone().into_os_string();
+    path.push(".control.redb");
+    Ok(path.into())
+}
+
+/// Where others reach this node.
+fn address(config: &NodeConfig) -> Result<String> {
+    match (&config.node.address, &config.listen.peer) {
+        (Some(address), _) => Ok(address.clone()),
+        (None, Some(peer)) => Ok(peer.to_string()),
+        (None, None) => bail!("a node that other nodes cannot reach"),
+    }
+}
+
+fn member(config: &NodeConfig) -> Member {
+    let node = &config.node;
+    Member {
+        name: node.name.clone(),
+        group: node.group.clone(),
+        electable: node.electable,
+        voter: node.voter,
+        priority: node.priority,
+    }
+}
+
+/// Makes a cluster of this node alone, of which it is the primary, for storages with so many epochs behind them.
+pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: u64) -> Result<()> {
+    let nobody = || Standing { ready: false, epoch: 0, lasts: Vec::new() };
+    let Started { decisions, .. } = start(config, identity, nobody).await?;
+    let created = async {
+        decisions.create(&address(config)?).await.context("this node belongs to a cluster already")?;
+        let node = decisions.me();
+        let after = LeaseMark { epoch, seq: 0 };
+        let acks = config.replication.acks.map_or(0, |acks| acks.needed);
+        for entry in [
+            Entry::Create { epoch },
+            Entry::Join { node, member: member(config) },
+            Entry::Acknowledge { acks },
+            Entry::Promote { node, after, cause: Cause::Operator },
+        ] {
+            decide(&decisions, entry).await?;
+        }
+        anyhow::Ok(())
+    };
+    let created = created.await;
+    decisions.stop().await;
+    created
+}
+
+/// Has something decided as soon as there is a leader.
+async fn decide(decisions: &Decisions, entry: Entry) -> Result<()> {
+    let mut last = None;
+    for _ in 0..50 {
+        match decisions.propose(entry.clone(), ATTEMPT).await {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(last.map_or_else(|| anyhow::anyhow!("never tried"), Into::into))
+}
+
+/// Sees to it that the cluster knows this node as its configuration says.
+pub(super) async fn belong(config: NodeConfig, decisions: Decisions, known_as: Option<Member>) -> Result<()> {
+    let member = member(&config);
+    if known_as.as_ref() == Some(&member) {
+        return Ok(());
+    }
+    let admission = Admission { node: decisions.me(), address: address(&config)?, votes: member.voter };
+    if known_as.is_none() && config.cluster.join.is_empty() {
+        warn!("this node belongs to no cluster yet: `standby init` makes one, `join` in [cluster] names one");
+    }
+    let mut told = false;
+    loop {
+        let mut joined = known_as.is_some();
+        for known in &config.cluster.join {
+            if joined {
+                break;
+            }
+            match decisions.join(known, &admission, ATTEMPT).await {
+                Ok(()) => joined = true,
+                Err(error) if !told => warn!(%known, %error, "cannot join yet"),
+                Err(_) => {}
+            }
+        }
+        told = true;
+        let entry = Entry::Join { node: decisions.me(), member: member.clone() };
+        if joined && decisions.propose(entry, ATTEMPT).await.is_ok() {
+            info!(cluster = %config.cluster.name, "this node belongs to the cluster");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Follows whom it is told to, until the task is dropped.
+pub(super) async fn follow(
+    mut target: watch::Receiver<Target>,
+    idle: watch::Sender<bool>,
+    decisions: Decisions,
+    options: FollowOptions,
+    identity: Arc<Identity>,
+    copies: Copies,
+) {
+    loop {
+        let primary = *target.borrow_and_update();
+        let Some(primary) = primary else {
+            idle.send_replace(true);
+            if target.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        idle.send_replace(false);
+        for copy in copies.values() {
+            if let Err(error) = copy.begin_following().await {
+                warn!(storage = copy.name(), %error, "cannot note that this copy follows");
+            }
+        }
+        let Some(address) = decisions.address_of(primary) else {
+            // The log tells of it soon.
+            let _ = tokio::time::timeout(Duration::from_millis(50), target.changed()).await;
+            continue;
+        };
+        peers::follow_upstream(&[address], options, &identity, &copies, &mut target).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! Nodes that decide by themselves who is the primary.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use standby_control::Role;
+use standby_testbed::cluster::{Follows, Node};
+use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::poll;
+use zeo_proto::{Oid, Tid};
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+fn role(node: &Node) -> Option<Role> {
+    let asked = runtime().ok()?.block_on(node.control().status());
+    asked.ok().map(|status| status.role)
+}
+
+/// Three nodes, the first of which has made the cluster.
+fn cluster(folder: &Path, replication: &str) -> Result<[Node; 3]> {
+    let mut a = Node::new(folder, "a", Follows::Decided(None))?;
+    a.set_replication(replication);
+    a.configure(Follows::Decided(None))?;
+    a.init()?;
+    a.start()?;
+    let mut b = Node::new(folder, "b", Follows::Decided(Some(&a)))?;
+    let mut c = Node::new(folder, "c", Follows::Decided(Some(&a)))?;
+    b.start()?;
+    c.start()?;
+    let nodes = [a, b, c];
+    wait_for_followers(&nodes)?;
+    Ok(nodes)
+}
+
+/// The one that says it is the primary, when one does.
+fn primary(nodes: &[Node]) -> Result<usize> {
+    poll::until("a primary", poll::PATIENCE, || {
+        Ok(nodes.iter().position(|node| node.server.is_some() && role(node) == Some(Role::Primary)))
+    })
+    .with_context(|| {
+        nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
+    })
+}
+
+fn wait_for_followers(nodes: &[Node]) -> Result<()> {
+    let running = nodes.iter().filter(|node| node.server.is_some()).count();
+    let leader = primary(nodes)?;
+    poll::until("every replica in step", poll::PATIENCE, || {
+        let status = runtime()?.block_on(nodes[leader].control().status())?;
+        let followers = &status.storages[0].followers;
+        let in_step = followers.iter().filter(|follower| follower.flowing && follower.lag.transactions == 0);
+        Ok((in_step.count() + 1 == running).then_some(()))
+    })
+    .with_context(|| {
+        nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
+    })
+}
+
+async fn commit(node: &Node, series: u64, count: u64) -> Result<Tid> {
+    let oids = (0..3).map(|place| Oid::new((1 << 34) + series * 10 + place)).collect();
+    let mut committer = Committer::new(Connection::open(node.zeo()).await?, series, oids, 300, Tid::ZERO);
+    let mut last = Tid::ZERO;
+    for _ in 0..count {
+        last = committer.commit().await?.tid;
+    }
+    Ok(last)
+}
+
+#[test]
+fn another_node_takes_the_place_of_a_primary_that_is_killed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut nodes = cluster(folder.path(), "acks = 1")?;
+    let mut acknowledged = Tid::ZERO;
+    for round in 0..3 {
+        let old = primary(&nodes)?;
+        acknowledged = runtime()?.block_on(commit(&nodes[old], round, 20))?.max(acknowledged);
+        nodes[old].kill()?;
+        let killed = Instant::now();
+        let new = primary(&nodes)?;
+        let first = runtime()?.block_on(commit(&nodes[new], 100 + round, 1))?;
+        eprintln!("round {round}: the first commit {:?} after the kill", killed.elapsed());
+        ensure!(killed.elapsed() < Duration::from_secs(30), "it took {:?}", killed.elapsed());
+        ensure!(first > acknowledged, "tids grow");
+        nodes[old].start()?;
+        wait_for_followers(&nodes)?;
+    }
+    let leader = primary(&nodes)?;
+    let last = runtime()?.block_on(commit(&nodes[leader], 500, 5))?;
+    wait_for_followers(&nodes)?;
+    ensure!(last > acknowledged);
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let files: Vec<Vec<u8>> =
+        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
+    ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
+    Ok(())
+}

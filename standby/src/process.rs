@@ -33,6 +33,9 @@ where
         .build()
         .context("the runtime cannot be started")?;
     runtime.block_on(async {
+        // Whoever writes to a file that has reached its limit is told; unhandled, the signal would end the process. Once
+        // handled, it stays so.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let mut user_signal = signal(SignalKind::user_defined2())?;
         tokio::spawn(async move {
             while user_signal.recv().await.is_some() {

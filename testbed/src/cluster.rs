@@ -45,10 +45,10 @@ pub enum Follows<'a> {
     Fully(&'a Node),
     /// That node, with a fast recovery where one is needed.
     Fast(&'a Node),
-    /// Whom the cluster says; that node knows the cluster.
-    Decided(Option<&'a Node>),
     /// Whoever is reached at this address, such as one of a [`Link`](crate::link::Link), as [`Follows::Fully`].
     Address(SocketAddr),
+    /// Whom the cluster says; that node knows the cluster.
+    Decided(Option<&'a Node>),
 }
 
 impl Node {
@@ -77,20 +77,6 @@ impl Node {
         self.program = Some(program.to_owned());
     }
 
-    /// What its section `[cluster]` says besides, from the next [`Node::configure`] on.
-    pub fn set_cluster(&mut self, settings: &str) {
-        settings.clone_into(&mut self.cluster);
-    }
-
-    /// Makes a cluster of this node alone.
-    pub fn init(&self) -> Result<()> {
-        let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
-        let output = Command::new(program).arg("init").arg(self.configuration()).output()?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "node {} cannot make a cluster: {told}", self.name);
-        Ok(())
-    }
-
     /// Keeps its data in this folder, from the next [`Node::configure`] on.
     pub fn set_disk(&mut self, folder: &Path) {
         folder.clone_into(&mut self.disk);
@@ -109,6 +95,20 @@ impl Node {
     /// What its section `[upstream]` says further, from the next [`Node::configure`] on.
     pub fn set_upstream(&mut self, settings: &str) {
         settings.clone_into(&mut self.upstream);
+    }
+
+    /// What its section `[cluster]` says besides, from the next [`Node::configure`] on.
+    pub fn set_cluster(&mut self, settings: &str) {
+        settings.clone_into(&mut self.cluster);
+    }
+
+    /// Makes a cluster of this node alone.
+    pub fn init(&self) -> Result<()> {
+        let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
+        let output = Command::new(program).arg("init").arg(self.configuration()).output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "node {} cannot make a cluster: {told}", self.name);
+        Ok(())
     }
 
     /// What its section `[replication]` says, from the next [`Node::configure`] on.

@@ -231,6 +231,12 @@ impl Server {
         Ok(())
     }
 
+    /// The same, in a way that can be taken back.
+    pub fn limit_softly(&self, resource: Resource, most: u64) -> Result<()> {
+        prlimit(Some(self.pid()?), resource, Rlimit { current: Some(most), maximum: None })?;
+        Ok(())
+    }
+
     /// Processor seconds used so far, by all its threads.
     pub fn processor_seconds(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;

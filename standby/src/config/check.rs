@@ -105,14 +105,14 @@ fn check_addresses(config: &NodeConfig, document: &mut Document<'_>) {
     }
 }
 
+fn is(listens: &Option<ListenAddress>, address: &str) -> bool {
+    matches!(listens, Some(ListenAddress::Tcp(text)) if text == address)
+}
+
 /// Not an address that others can dial.
 fn is_not_reachable(address: &ListenAddress) -> bool {
     let ListenAddress::Tcp(text) = address else { return true };
     text.starts_with("0.0.0.0:") || text.starts_with("[::]:") || picks_a_port(address)
-}
-
-fn is(listens: &Option<ListenAddress>, address: &str) -> bool {
-    matches!(listens, Some(ListenAddress::Tcp(text)) if text == address)
 }
 
 fn picks_a_port(address: &ListenAddress) -> bool {

@@ -50,6 +50,8 @@ pub async fn serve(channel: Channel, copy: Copy, peer: Peer) {
         Downstream { copy, sender: sender.clone(), place, feed: None, actions: VecDeque::new() };
     match downstream.run(receiver).await {
         end @ (End::Left | End::Channel(_)) => info!(%storage, %remote, reason = %end, "a stream ended"),
+        // The sink was told, and ends what is left of it: a reset could overtake that.
+        end @ End::Closed(_) => warn!(%storage, %remote, reason = %end, "a stream ended"),
         end => {
             warn!(%storage, %remote, reason = %end, "a stream ended");
             sender.reset(&end.to_string());

@@ -5,7 +5,7 @@
 //! | [`types`] | what the log is made of |
 //! | [`control`] | the file |
 //! | [`raft`] | one node's part in deciding |
-//! | [`network`], [`line`] | what voters say to each other, on peer connections |
+//! | [`network`], [`mod@line`] | what voters say to each other, on peer connections |
 //! | [`log`] | the log in it: entries, the vote |
 //! | [`state`] | what the applied entries amount to, and snapshots of that |
 

@@ -17,10 +17,10 @@ use crate::{CommitError, Committed, Oid, ReadError, ReadMode, StagedBlob, Tid};
 
 /// One append holds at most this many bytes, unless it is one larger transaction.
 pub(crate) const BATCH_BYTES_MAX: u64 = 16 << 20;
-/// A larger transaction is written in pieces of this size.
-const PIECE_BYTES: usize = 4 << 20;
+/// What was collected is written as soon as it is so much: it comes out of the processor's cache then.
+const PIECE_BYTES: usize = 512 << 10;
 /// A buffer that grew beyond this is not kept.
-const BUFFER_BYTES_KEPT: usize = 1 << 20;
+const BUFFER_BYTES_KEPT: usize = 2 * PIECE_BYTES;
 
 /// Builds what is appended to the log, appends it, makes it durable, and publishes it.
 pub(crate) struct Writer {
@@ -34,10 +34,11 @@ pub(crate) struct Writer {
     /// The records of this batch.
     records: Vec<NewRecord>,
     transactions: Vec<TransactionEntry>,
-    /// The latest record of each object in this batch, and every record by oid and tid: only kept when the batch has
-    /// several transactions.
+    /// The latest record of each object in this batch: only kept when the batch has several transactions.
     latest: HashMap<Oid, u64, BuildHasherDefault<Mix>>,
+    /// The first of the records, by oid and tid: so many as there were when a back pointer was resolved last.
     by_tid: HashMap<(Oid, Tid), u64, BuildHasherDefault<Mix>>,
+    in_by_tid: usize,
     /// What was found out about the records of the transaction that is being built.
     resolved: Vec<Resolved>,
     /// The blobs of this batch: taken back if it does not become durable.
@@ -48,9 +49,9 @@ pub(crate) struct Writer {
 
 struct NewRecord {
     oid: Oid,
+    tid: Tid,
     position: u64,
-    /// Its transaction, if it has data.
-    serial: Option<Tid>,
+    has_data: bool,
     /// The object had no record before.
     new: bool,
 }
@@ -72,6 +73,7 @@ impl Writer {
             transactions: Vec::new(),
             latest: HashMap::default(),
             by_tid: HashMap::default(),
+            in_by_tid: 0,
             resolved: Vec::new(),
             placed: Vec::new(),
             batch: Vec::new(),
@@ -106,26 +108,35 @@ impl Writer {
         let mut mark = start;
         let mut committed = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
-        for mut job in batch.drain(..) {
+        let mut written = Ok(());
+        let mut jobs = batch.drain(..);
+        while written.is_ok()
+            && let Some(mut job) = jobs.next()
+        {
             match self.add(&mut job, &mut mark, several) {
                 Ok(answer) => {
                     committed.push(answer);
                     done.push(job);
                 }
                 Err(error) => {
-                    if self.written > start.end {
+                    if self.written > mark.end {
                         // Part of it is in the file already; it is alone in its batch.
-                        assert!(!several, "only a transaction that is alone is written in pieces");
-                        self.take_back(start.end);
+                        assert!(!several, "only a transaction that is alone is written in part");
+                        self.take_back(mark.end);
                     }
                     self.publish.failed(job.tag, &error);
                 }
             }
+            if self.bytes.len() >= PIECE_BYTES {
+                written = self.write_out();
+            }
         }
+        // When nothing can be written, none of the batch is committed.
+        done.extend(jobs);
         if done.is_empty() {
             return;
         }
-        if let Err(error) = self.write_out() {
+        if let Err(error) = written.and_then(|()| self.write_out()) {
             self.take_back(start.end);
             self.fail(&mut done, &CommitError::Write(Arc::new(error)));
             return;
@@ -174,6 +185,7 @@ impl Writer {
         self.transactions.clear();
         self.latest.clear();
         self.by_tid.clear();
+        self.in_by_tid = 0;
         self.placed.clear();
     }
 
@@ -216,7 +228,6 @@ impl Writer {
             mark.max_oid = mark.max_oid.max(record.oid);
             if several {
                 self.latest.insert(record.oid, record.position);
-                self.by_tid.insert((record.oid, tid), record.position);
             }
         }
         *mark = Mark { end, last_tid: tid, last_position: position, checksum, ..*mark };
@@ -274,7 +285,10 @@ impl Writer {
         Ok(())
     }
 
-    fn back_pointer(&self, oid: Oid, data_tid: Tid, position: u64) -> Result<u64, CommitError> {
+    fn back_pointer(&mut self, oid: Oid, data_tid: Tid, position: u64) -> Result<u64, CommitError> {
+        let new = self.records[self.in_by_tid..].iter();
+        self.by_tid.extend(new.map(|record| ((record.oid, record.tid), record.position)));
+        self.in_by_tid = self.records.len();
         if let Some(position) = self.by_tid.get(&(oid, data_tid)) {
             return Ok(*position);
         }
@@ -350,8 +364,8 @@ impl Writer {
             }
             if counted {
                 let new = previous == 0 && transaction.is_last_of(oid, at);
-                let serial = (data_length != 0).then_some(tid);
-                self.records.push(NewRecord { oid, position: record_position, serial, new });
+                let has_data = data_length != 0;
+                self.records.push(NewRecord { oid, tid, position: record_position, has_data, new });
             }
         }
         self.bytes.extend_from_slice(&length.to_be_bytes());
@@ -406,7 +420,8 @@ impl Writer {
     /// Lets readers see what is durable now.
     fn make_visible(&mut self, mark: Mark) {
         for record in &self.records {
-            self.generation.positions.commit(record.oid, record.position, record.serial, record.new);
+            let serial = record.has_data.then_some(record.tid);
+            self.generation.positions.commit(record.oid, record.position, serial, record.new);
         }
         for entry in &self.transactions {
             self.generation.positions.commit_transaction(entry);

@@ -36,6 +36,20 @@ fn commit(storage: &Storage, committer: &Committer, listener: &Listener) -> Resu
     listener.recv().expect("an answer")
 }
 
+/// Commits several at once, each with a megabyte of data; the expected checksum of one of them may be wrong.
+fn commit_several(storage: &Storage, committer: &Committer, number: u64, wrong: Option<u64>) {
+    let large = |tag| {
+        let mut transaction = storage.begin();
+        transaction.store(Oid::new(tag), &vec![tag as u8; 1 << 20]).expect("collected");
+        if wrong == Some(tag) {
+            transaction.expect_checksum(crate::Checksum::ZERO);
+        }
+        let reservation = storage.reserve(&transaction).expect("there is space");
+        (tag, transaction, reservation)
+    };
+    committer.commit_all((0..number).map(large).collect());
+}
+
 fn inject(storage: &Storage, fault: Fault) {
     *storage.inner().fault.lock().expect("a fault") = Some(fault);
 }
@@ -55,6 +69,44 @@ fn a_failed_write_is_taken_back_and_the_next_commit_succeeds() {
     storage.close().expect("it closes");
     let report = crate::verify(&path, &NoProgress).expect("readable");
     assert_eq!((report.problems, report.last_tid), (vec![], second.tid));
+}
+
+#[test]
+fn when_a_piece_of_a_batch_cannot_be_written_none_of_it_is_committed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("Data.fs");
+    let (storage, committer, _answers, listener) = open(&path);
+    let first = commit(&storage, &committer, &listener).expect("committed");
+    inject(&storage, Fault::Write);
+    commit_several(&storage, &committer, 4, None);
+    for _ in 0..4 {
+        let error = listener.recv().expect("an answer").expect_err("the write fails");
+        assert!(matches!(error, CommitError::Write(_)), "{error}");
+    }
+    assert_eq!(std::fs::metadata(&path).expect("the log").len(), first.size_bytes);
+    let second = commit(&storage, &committer, &listener).expect("committed");
+    storage.close().expect("it closes");
+    let report = crate::verify(&path, &NoProgress).expect("readable");
+    assert_eq!((report.problems, report.last_tid), (vec![], second.tid));
+}
+
+#[test]
+fn a_transaction_that_fails_within_a_batch_leaves_no_trace_between_the_others() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("Data.fs");
+    let (storage, committer, _answers, listener) = open(&path);
+    commit_several(&storage, &committer, 5, Some(3));
+    let (done, failed): (Vec<_>, Vec<_>) = listener.iter().take(5).partition(Result::is_ok);
+    assert_eq!(done.into_iter().map(|done| done.expect("it is").tag).collect::<Vec<_>>(), [0, 1, 2, 4]);
+    assert!(matches!(failed[..], [Err(CommitError::Checksum { .. })]), "{failed:?}");
+    for tag in [0, 1, 2, 4] {
+        let mut data = Vec::new();
+        let read = storage.load_before(Oid::new(tag), Tid::MAX, ReadMode::MayBlock, &mut data);
+        assert!(read.expect("readable").is_some());
+        assert_eq!(data, vec![tag as u8; 1 << 20]);
+    }
+    storage.close().expect("it closes");
+    assert_eq!(crate::verify(&path, &NoProgress).expect("readable").problems, []);
 }
 
 #[test]

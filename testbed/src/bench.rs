@@ -2,6 +2,7 @@
 
 mod ceiling;
 pub mod drive;
+pub mod failover;
 mod memory;
 pub mod pack;
 pub mod replication;

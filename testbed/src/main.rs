@@ -27,6 +27,8 @@ enum Bench {
     Pack(bench::pack::Options),
     /// Replicas: how they catch up, and what they cost the primary
     Replication(bench::replication::Options),
+    /// How long a cluster is without a primary when that is killed
+    Failover(bench::failover::Options),
     /// The load alone, on a server that runs already
     Drive(bench::drive::Options),
 }
@@ -44,6 +46,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Bench::Replication(options) => {
             let met = bench::replication::run(&options)?;
+            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Bench::Failover(options) => {
+            let met = bench::failover::run(&options)?;
             Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Bench::Drive(options) => bench::drive::run(&options).map(|()| ExitCode::SUCCESS),

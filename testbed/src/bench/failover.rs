@@ -1,0 +1,139 @@
+//! `standby-testbed bench failover`: how long until the first commit after the primary is killed.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+use standby_control::Role;
+use zeo_proto::{Oid, Tid};
+
+use super::throughput::on_one_thread;
+use crate::cluster::{Follows, Node};
+use crate::driver::{Committer, Connection};
+use crate::{place, poll};
+
+/// Nodes of the cluster.
+const NAMES: [&str; 3] = ["a", "b", "c"];
+/// What is measured: the name, the lease, and the goal for the 99th percentile.
+const PROFILES: [(&str, &str, f64); 2] = [("default", "1500ms", 3.0), ("fast", "400ms", 1.0)];
+
+/// Options of the benchmark.
+#[derive(Args, Debug, Clone)]
+pub struct Options {
+    /// The binary to measure [default: the one beside this one, else target/release/standby]
+    #[arg(long, value_name = "PATH")]
+    standby: Option<PathBuf>,
+    /// How often the primary is killed, with each profile
+    #[arg(long, default_value_t = 50)]
+    rounds: usize,
+    /// Folder on the disk to measure [default: target/bench]; what is put there is removed afterwards
+    #[arg(long, value_name = "PATH")]
+    folder: Option<PathBuf>,
+    /// Also writes every round's time to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Measures and prints. Gives false when a target was missed.
+///
+/// # Errors
+/// A node does not start, or nobody takes the primary's place.
+pub fn run(options: &Options) -> Result<bool> {
+    let standby = super::standby_binary(options.standby.as_deref())?;
+    let folder =
+        options.folder.clone().map_or_else(|| place::target_folder().map(|t| t.join("bench")), Ok)?;
+    std::fs::create_dir_all(&folder)?;
+    let (mut met, mut all) = (true, Vec::new());
+    println!(
+        "From SIGKILL of the primary to the first commit on another, of three nodes; seconds, {} rounds\n",
+        options.rounds
+    );
+    println!("{:<10}{:>8}{:>10}{:>10}{:>10}  target", "profile", "lease", "median", "99 %", "longest");
+    for (name, lease, goal) in PROFILES {
+        let scratch = tempfile::tempdir_in(&folder)?;
+        let mut times = measure(&standby, scratch.path(), lease, options.rounds)?;
+        times.sort_by(f64::total_cmp);
+        let at = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize];
+        let (median, most, longest) = (at(0.5), at(0.99), at(1.0));
+        let verdict = if most <= goal { "ok" } else { "MISSED" };
+        met &= most <= goal;
+        println!("{name:<10}{lease:>8}{median:>10.2}{most:>10.2}{longest:>10.2}  99 % <= {goal} s {verdict}");
+        all.push(json!({ "profile": name, "lease": lease, "seconds": times }));
+    }
+    if let Some(path) = &options.json {
+        std::fs::write(path, format!("{:#}\n", json!({ "profiles": all })))?;
+    }
+    Ok(met)
+}
+
+fn measure(standby: &Path, folder: &Path, lease: &str, rounds: usize) -> Result<Vec<f64>> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for name in NAMES {
+        let follows = Follows::Decided(nodes.first());
+        let mut node = Node::new(folder, name, follows)?;
+        node.set_program(standby);
+        node.set_cluster(&format!("lease = \"{lease}\"\n"));
+        node.configure(follows)?;
+        if nodes.is_empty() {
+            node.init()?;
+        }
+        node.start()?;
+        nodes.push(node);
+    }
+    let mut times = Vec::new();
+    for round in 0..rounds {
+        let primary = settled(&nodes)?;
+        nodes[primary].kill()?;
+        let killed = Instant::now();
+        first_commit(&nodes, primary, round as u64)?;
+        times.push(killed.elapsed().as_secs_f64());
+        nodes[primary].start()?;
+    }
+    nodes.iter_mut().try_for_each(Node::kill)?;
+    Ok(times)
+}
+
+/// Waits until one node is the primary, and the others follow it closely. Which.
+fn settled(nodes: &[Node]) -> Result<usize> {
+    poll::until("the cluster to settle", poll::PATIENCE, || {
+        on_one_thread(async {
+            for (number, node) in nodes.iter().enumerate() {
+                let Ok(status) = node.control().status().await else { continue };
+                let followers = &status.storages[0].followers;
+                let in_step =
+                    followers.iter().filter(|follower| follower.flowing && follower.lag.transactions == 0);
+                if status.role == Role::Primary && in_step.count() + 1 == nodes.len() {
+                    return Ok(Some(number));
+                }
+            }
+            Ok(None)
+        })
+    })
+    .with_context(|| nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<String>())
+}
+
+/// Commits at whichever node lets a client in first, as one does that knows the addresses of all.
+fn first_commit(nodes: &[Node], dead: usize, round: u64) -> Result<()> {
+    on_one_thread(async {
+        let mut attempts = tokio::task::JoinSet::new();
+        for (number, node) in nodes.iter().enumerate().filter(|(number, _)| *number != dead) {
+            let (zeo, series) = (node.zeo(), round * 10 + number as u64);
+            attempts.spawn(async move {
+                loop {
+                    if let Ok(connection) = Connection::open(zeo).await {
+                        let oids = vec![Oid::new((1 << 33) + series)];
+                        let mut committer = Committer::new(connection, series, oids, 300, Tid::ZERO);
+                        if committer.commit().await.is_ok() {
+                            return;
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+        }
+        tokio::time::timeout(poll::PATIENCE, attempts.join_next()).await.context("nobody takes its place")?;
+        Ok(())
+    })
+}

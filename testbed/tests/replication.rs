@@ -286,6 +286,35 @@ fn an_old_primary_saves_what_was_lost_and_follows_the_new_one() -> Result<()> {
 }
 
 #[test]
+fn a_pack_of_the_primary_is_one_of_its_replicas_and_of_theirs() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut nodes = nodes(folder.path(), |b| Follows::Fully(b))?;
+    let client = folder.path().join("client");
+    std::fs::create_dir(&client)?;
+    Script::run("replication.py", ["site", &nodes[0].zeo().to_string(), &client.display().to_string()])?;
+    wait_for_all(&nodes)?;
+    let before = std::fs::metadata(nodes[3].data())?.len();
+    Script::run("replication.py", ["pack", &nodes[0].zeo().to_string()])?;
+    let packed = std::fs::metadata(nodes[0].data())?.len();
+    ensure!(packed < before, "the pack has nothing to do");
+    for node in &nodes[1..] {
+        poll::until(&format!("node {} to be packed", node.name), poll::PATIENCE, || {
+            Ok((std::fs::metadata(node.data())?.len() == packed).then_some(()))
+        })
+        .with_context(|| node.log().unwrap_or_default())?;
+    }
+    commit(&nodes[0], 1, 5)?;
+    wait_for_all(&nodes)?;
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let mut arguments = vec!["compare".to_owned()];
+    arguments.extend(paths(&nodes));
+    Script::run("replication.py", arguments)?;
+    Ok(())
+}
+
+#[test]
 fn a_replica_that_was_away_for_longer_than_the_log_reaches_back_begins_anew() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut a = Node::new(folder.path(), "a", Follows::Nobody)?;

@@ -77,6 +77,7 @@ impl Downstream {
 
     async fn converse(&mut self, receiver: &mut ChannelReceiver) -> Result<std::convert::Infallible, End> {
         let mut tip = self.copy.service().tip();
+        let mut packed = self.copy.service().packed();
         let mut epochs = self.copy.epochs();
         let mut ticks = tokio::time::interval(ALIVE_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -96,6 +97,12 @@ impl Downstream {
                 changed = tip.changed() => {
                     changed.map_err(|_| End::Changed)?;
                     self.handle(&mut source, Event::Published(self.standing()));
+                }
+                Ok(()) = packed.changed() => {
+                    let until = *packed.borrow_and_update();
+                    if let Some(until) = until {
+                        self.handle(&mut source, Event::Packed(until));
+                    }
                 }
                 _ = epochs.changed() => return Err(End::Changed),
                 _ = route.changed() => {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use replica::{PackError, PackReport, PackStage, Progress, Tid};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Service;
@@ -19,13 +20,18 @@ pub struct PackStatus {
     pub percent: f64,
 }
 
-/// What the pack under way is at, if there is one.
+/// What is known of packs.
 #[derive(Default)]
-pub(super) struct Packing(Mutex<Option<PackStatus>>);
+pub(super) struct Packing {
+    /// What the one under way is at, if there is one.
+    status: Mutex<Option<PackStatus>>,
+    /// Up to where the last one was, since the server started.
+    until: watch::Sender<Option<Tid>>,
+}
 
 impl Packing {
     fn status(&self) -> MutexGuard<'_, Option<PackStatus>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -33,6 +39,11 @@ impl Service {
     /// How far the pack is that is under way.
     pub fn pack_status(&self) -> Option<PackStatus> {
         *self.0.packing.status()
+    }
+
+    /// Up to where the storage was packed last, as that changes; `None`: not since the server started.
+    pub fn packed(&self) -> watch::Receiver<Option<Tid>> {
+        self.0.packing.until.subscribe()
     }
 
     /// Packs the storage up to a transaction, and tells every client the new size. Takes long.
@@ -68,6 +79,8 @@ impl Service {
                 }
             }
         }
+        // Of a pack up to a moment after the last transaction, that is the end.
+        self.0.packing.until.send_replace(Some(until.min(self.storage().last_tid())));
         self.publications().notify_all(|| Event::SizeChanged);
         Ok(report)
     }

@@ -74,7 +74,7 @@ async fn commit(node: &Node, series: u64, count: u64) -> Result<Tid> {
 
 #[test]
 fn another_node_takes_the_place_of_a_primary_that_is_killed() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = standby_testbed::place::scratch("failover")?;
     let mut nodes = cluster(folder.path(), "acks = 1")?;
     let mut acknowledged = Tid::ZERO;
     for round in 0..3 {
@@ -105,7 +105,7 @@ fn another_node_takes_the_place_of_a_primary_that_is_killed() -> Result<()> {
 
 #[test]
 fn stock_clients_write_on_at_the_new_primary_without_help_and_lose_nothing() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = standby_testbed::place::scratch("failover")?;
     let mut nodes = cluster(folder.path(), "acks = 1")?;
     let zeo: Vec<String> = nodes.iter().map(|node| node.zeo().to_string()).collect();
     let zeo_ro: Vec<String> = nodes.iter().map(|node| node.zeo_ro().to_string()).collect();

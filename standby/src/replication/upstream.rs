@@ -180,7 +180,7 @@ impl Upstream {
                     return failed(error.to_string());
                 }
                 // What this node has is its upstream's history: nothing of it is lost.
-                self.copy.service().hold(Hold::Free);
+                self.copy.service().hold(Hold::Following);
             }
             Action::BeginRecovery(until) => {
                 info!(storage = self.copy.name(), %until, "recovering");

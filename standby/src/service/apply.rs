@@ -11,7 +11,7 @@ use super::publications::SessionId;
 use super::{Exchange, Service};
 
 /// The session of transactions that no client of this node commits.
-const NOBODY: SessionId = SessionId(0);
+pub(super) const NOBODY: SessionId = SessionId(0);
 
 /// What became of a transaction.
 pub type Applied = Result<Tid, CommitError>;

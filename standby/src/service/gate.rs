@@ -34,6 +34,9 @@ pub enum Hold {
     Lease(LeaseView),
     /// Not before it is known whether it is lost.
     Held,
+    /// It may if it comes from another node. What a client of this one still commits is in nobody's history: it is not
+    /// published, its client is told that it failed, and the stream finds that it must be taken back.
+    Following,
 }
 
 impl Service {
@@ -47,15 +50,21 @@ impl Service {
     /// What is durable is published under these conditions from now on, and no acknowledgements are asked for.
     pub fn hold(&self, hold: Hold) {
         let mut gate = self.0.exchange.gate();
-        (gate.hold, gate.acks) = (hold, None);
+        gate.acks = None;
+        if matches!(hold, Hold::Following) {
+            // What waits is part of the history that is followed.
+            gate.hold = Hold::Free;
+            self.0.exchange.release(&mut gate);
+        }
+        gate.hold = hold;
         self.0.exchange.release(&mut gate);
     }
 
     /// This node commits no more. What waits to be published may be lost: it waits until that is known.
     pub fn hold_what_waits(&self) {
         let mut gate = self.0.exchange.gate();
-        gate.acks = None;
-        gate.hold = if gate.held.is_empty() { Hold::Free } else { Hold::Held };
+        // Also when nothing waits now: clients leave in their own time, and may commit until then.
+        (gate.hold, gate.acks) = (Hold::Held, None);
     }
 
     /// A lease goes on: publishes what waited for that.
@@ -97,7 +106,7 @@ impl Service {
 impl Hold {
     fn is_open(&self) -> bool {
         match self {
-            Self::Free => true,
+            Self::Free | Self::Following => true,
             Self::Lease(lease) => lease.holds(),
             Self::Held => false,
         }
@@ -111,13 +120,13 @@ impl Exchange {
 
     /// These are durable: publishes those that need not wait.
     pub(super) fn durable(&self, batch: Vec<Committed>) {
+        // Held while publishing: what is published stays in order.
+        let mut gate = self.gate();
         if let Some(last) = batch.last() {
             self.tip.send_replace(last.tid);
         }
-        // Held while publishing: what is published stays in order.
-        let mut gate = self.gate();
         if gate.acks.is_none() && gate.held.is_empty() && gate.hold.is_open() {
-            self.publish(batch);
+            self.publish(batch, matches!(gate.hold, Hold::Following));
             return;
         }
         if let Some(acks) = &mut gate.acks {
@@ -152,7 +161,8 @@ impl Exchange {
         let released = gate.acks.as_ref().map_or(Tid::MAX, Acks::released);
         let count = gate.held.partition_point(|committed| committed.tid <= released);
         if count > 0 && gate.hold.is_open() {
-            self.publish(gate.held.drain(..count).collect());
+            let following = matches!(gate.hold, Hold::Following);
+            self.publish(gate.held.drain(..count).collect(), following);
         }
     }
 }

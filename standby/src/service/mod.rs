@@ -313,13 +313,18 @@ impl Exchange {
 
 impl Exchange {
     /// Published first, unlocked second: a vote that a transaction lets through is answered after its invalidation.
-    fn publish(&self, batch: Vec<Committed>) {
+    fn publish(&self, batch: Vec<Committed>, following: bool) {
         let owners: Vec<Owner> = {
             let mut locks = self.lock_table();
             batch.iter().map(|committed| locks.committed(committed.tag)).collect()
         };
         for (committed, owner) in batch.into_iter().zip(&owners) {
             let Committed { tid, oids, object_count, size_bytes, .. } = committed;
+            if following && owner.session != apply::NOBODY {
+                let reason = "this node is not the primary any more".to_owned();
+                self.publications.notify(owner.session, Event::CommitFailed(reason));
+                continue;
+            }
             self.publications.publish(tid, oids, *owner, object_count, size_bytes);
             self.tell_applied(*owner, Ok(tid));
         }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use replica::{NoProgress, OpenOptions};
 
 use super::clients::Client;
+use super::gate::Hold;
 use super::mailbox::{Inbox, mailbox};
 use super::*;
 
@@ -98,4 +99,40 @@ async fn locks_that_a_vote_let_go_to_another_are_known_as_held() {
     let (waiting, since) = service.lock_status();
     assert_eq!(waiting, 1);
     assert!(since.is_some(), "the second one has locks");
+}
+
+/// A client's commit of one object.
+fn commit_one(service: &Service, session: SessionId, oid: u64) -> Owner {
+    let owner = service.begin(session);
+    assert_eq!(service.lock(owner, Claims::objects([Oid::new(oid)], [])), Answer::Granted);
+    let mut transaction = service.storage().begin();
+    transaction.store(Oid::new(oid), b"a record").expect("stored");
+    let reservation = service.storage().reserve(&transaction).expect("space");
+    service.commit(owner, transaction, reservation);
+    owner
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_commit_at_a_node_that_is_not_the_primary_any_more_is_not_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = service(&folder);
+    let (sender, mut inbox) = mailbox();
+    let client = Arc::new(Client::new("client".to_owned()));
+    let (session, sequence, _) = service.join(sender, Registration { client, read_only: false });
+    let published = || service.publications().after(sequence).expect("kept").len();
+
+    // It has just left office, and its client does not know yet.
+    service.hold_what_waits();
+    let mut tip = service.tip();
+    commit_one(&service, session, 1);
+    tip.wait_for(|tip| *tip > Tid::ZERO).await.expect("it is durable");
+    assert_eq!(published(), 0, "it may be lost");
+    // The history that is followed has it.
+    service.hold(Hold::Following);
+    assert_eq!(published(), 1);
+    // This one is in nobody's history.
+    commit_one(&service, session, 2);
+    while !matches!(event(&mut inbox).await, Event::CommitFailed(_)) {}
+    assert_eq!(published(), 1);
+    assert_eq!(service.lock_status().0, 0);
 }

@@ -2,6 +2,7 @@
 
 mod auto;
 mod conductor;
+mod handover;
 mod listeners;
 mod mend;
 mod peers;
@@ -217,7 +218,9 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
     background.spawn(control::keep_lag_log(copies.clone()));
     if let Some(admin) = admin {
         let part = part.subscribe();
-        let subject = control::Subject { config: config.clone(), copies: copies.clone(), started, part };
+        let decisions = decided.clone();
+        let subject =
+            control::Subject { config: config.clone(), copies: copies.clone(), started, part, decisions };
         background.spawn(control::serve(admin, subject));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;

@@ -1,0 +1,70 @@
+//! Clusters whose nodes decide by themselves who is the primary.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use standby_control::Role;
+
+use crate::cluster::{Follows, Node};
+use crate::poll;
+
+/// Where the calls of tests that are not asynchronous themselves run.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// What a node says it does, if it answers.
+pub fn role(node: &Node) -> Option<Role> {
+    let asked = runtime().ok()?.block_on(node.control().status());
+    asked.ok().map(|status| status.role)
+}
+
+/// Three nodes, the first of which has made the cluster.
+pub fn cluster(folder: &Path, replication: &str) -> Result<[Node; 3]> {
+    cluster_with(folder, "", replication)
+}
+
+/// The same, where every `[cluster]` says more, such as how long a lease is.
+pub fn cluster_with(folder: &Path, cluster: &str, replication: &str) -> Result<[Node; 3]> {
+    let mut a = Node::new(folder, "a", Follows::Decided(None))?;
+    a.set_replication(replication);
+    a.set_cluster(cluster);
+    a.configure(Follows::Decided(None))?;
+    a.init()?;
+    a.start()?;
+    let mut b = Node::new(folder, "b", Follows::Decided(Some(&a)))?;
+    let mut c = Node::new(folder, "c", Follows::Decided(Some(&a)))?;
+    for node in [&mut b, &mut c] {
+        node.set_cluster(cluster);
+        node.configure(Follows::Decided(Some(&a)))?;
+        node.start()?;
+    }
+    let nodes = [a, b, c];
+    wait_for_followers(&nodes)?;
+    Ok(nodes)
+}
+
+/// The one that says it is the primary, when one does.
+pub fn primary(nodes: &[Node]) -> Result<usize> {
+    poll::until("a primary", poll::PATIENCE, || {
+        Ok(nodes.iter().position(|node| node.server.is_some() && role(node) == Some(Role::Primary)))
+    })
+    .with_context(|| {
+        nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
+    })
+}
+
+/// Every running node has everything that the primary has.
+pub fn wait_for_followers(nodes: &[Node]) -> Result<()> {
+    let running = nodes.iter().filter(|node| node.server.is_some()).count();
+    let leader = primary(nodes)?;
+    poll::until("every replica in step", poll::PATIENCE, || {
+        let status = runtime()?.block_on(nodes[leader].control().status())?;
+        let followers = &status.storages[0].followers;
+        let in_step = followers.iter().filter(|follower| follower.flowing && follower.lag.transactions == 0);
+        Ok((in_step.count() + 1 == running).then_some(()))
+    })
+    .with_context(|| {
+        nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
+    })
+}

@@ -203,8 +203,17 @@ def current(first, *others):
     say('equal')
 
 
-def count(path):
-    say(f'{sum(1 for _ in records(path))} transactions')
+def lost(before, fork, saved):
+    """What was saved is all that the file had after the fork, record by record, and nothing else."""
+    after = [one for one in records(before) if one[0][0] > bytes.fromhex(fork)]
+    tids = {head[0] for head, _ in after}
+    # A record may have pointed to one from before the fork: the saved file has the data themselves then.
+    expected = [
+        (head, [(oid, tid, data, txn if txn in tids else None) for oid, tid, data, txn in parts])
+        for head, parts in after
+    ]
+    assert list(records(saved)) == expected
+    say(f'{len(expected)} transactions are saved')
 
 
 def pack(primary):
@@ -214,6 +223,6 @@ def pack(primary):
 
 
 main({
-    'site': site, 'count': count, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
+    'site': site, 'lost': lost, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
     'current': current, 'library': library,
 })

@@ -87,6 +87,45 @@ fn a_copy_of_what_is_current_has_that_and_goes_on_whole() {
     check_copy(&from, to);
 }
 
+#[test]
+fn an_undo_that_leads_back_to_what_a_fast_recovery_left_out_brings_its_data() {
+    let ((_one, from), (_other, to), (_third, whole)) = (place(), place(), place());
+    let (from, to, whole) = (Site::open(&from), Site::open(&to), Site::open(&whole));
+    let data = |text| record(&[], text);
+    from.store(&[
+        (0, &record(&[1, 2, 3, 4], "root")),
+        (1, &data("one")),
+        (2, &data("kept")),
+        (4, &data("four")),
+    ]);
+    let again = from.store(&[(1, &data("one again")), (3, &data("there"))]);
+    let mut deletes = from.begin();
+    deletes.delete(Oid::new(3)).expect("collected");
+    let deletion = from.commit(deletes);
+    let change = from.store(&[(1, &data("changed")), (4, &data("changed"))]);
+    follow(&from.storage, &whole, Export::All);
+    follow(&from.storage, &to, Export::Current);
+
+    // These lead to records that are not in the one copy, and again to the first of them.
+    let undo = from.undo(change);
+    from.undo(deletion);
+    let again_changed = from.undo(undo);
+    from.undo(again_changed);
+    assert_eq!(from.load(1), Some(data("one again")));
+    // This one leads to a record that both have.
+    let kept = from.store(&[(2, &data("changed"))]);
+    from.undo(kept);
+    assert_eq!(follow(&from.storage, &to, Export::All), 6);
+    assert_eq!(to.load(3), Some(data("there")));
+
+    // A copy that has every record can go on with that one.
+    assert_eq!(follow(&to.storage, &whole, Export::All), 6);
+    check_copy(&from, whole);
+    from.storage.pack(again, PackOptions::default(), &NoProgress).expect("packed");
+    to.storage.pack(to.storage.last_tid(), PackOptions::default(), &NoProgress).expect("packed");
+    check_copy(&from, to);
+}
+
 /// The copy has what is current, the same checksum, also with an index that is made anew, and is right.
 fn check_copy(from: &Site, to: Site) {
     for oid in 0..10 {

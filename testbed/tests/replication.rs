@@ -105,6 +105,48 @@ fn a_fast_recovery_brings_what_is_current_and_goes_on_from_there() -> Result<()>
 }
 
 #[test]
+fn undo_reaches_behind_a_fast_recovery_at_the_primary_and_is_refused_at_the_copy() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut a = Node::new(folder.path(), "a", Follows::Nobody)?;
+    let mut b = Node::new(folder.path(), "b", Follows::Fast(&a))?;
+    let mut c = Node::new(folder.path(), "c", Follows::Fully(&b))?;
+    a.start()?;
+    let said = Script::run("replication.py", ["history", &a.zeo().to_string()])?;
+    let old = said.lines().find_map(|line| line.strip_prefix("undo ")).context("what was undone")?;
+    b.start()?;
+    c.start()?;
+    let mut nodes = [a, b, c];
+    wait_for_all(&nodes)?;
+    // It leads to a revision that the copies were never sent.
+    Script::run("replication.py", ["undo", &nodes[0].zeo().to_string()])?;
+    wait_for_all(&nodes)?;
+    for node in &nodes[1..] {
+        assert_eq!(verified(node)?, verified(&nodes[0])?, "node {}", node.name);
+    }
+    nodes[0].stop()?;
+    nodes[1].stop()?;
+    nodes[1].configure(Follows::Nobody)?;
+    nodes[1].start()?;
+    let scratch = folder.path().display().to_string();
+    Script::run("replication.py", ["refuse", &nodes[1].zeo().to_string(), &scratch, old])?;
+    // The one that has every revision goes on with the one that has not.
+    nodes[0].configure(Follows::Fully(&nodes[1]))?;
+    nodes[0].start()?;
+    nodes.swap(0, 1);
+    wait_for_all(&nodes)?;
+    for node in &nodes[1..] {
+        assert_eq!(verified(node)?, verified(&nodes[0])?, "node {}", node.name);
+    }
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let mut arguments = vec!["current".to_owned()];
+    arguments.extend(paths(&nodes));
+    Script::run("replication.py", arguments)?;
+    Ok(())
+}
+
+#[test]
 fn clients_of_a_replica_see_every_change_whole_and_in_order() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let nodes = nodes(folder.path(), |b| Follows::Fully(b))?;

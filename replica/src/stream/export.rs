@@ -217,15 +217,14 @@ impl Exporter {
             return Ok(false);
         }
         let log = &self.generation.log;
-        if resolved {
-            let mut data = Vec::new();
-            if log.data_at(oid, back, ReadMode::MayBlock, &mut data)? {
-                writer.data(oid, data.len() as u64).extend_from_slice(&data);
-            } else if self.resumed {
-                writer.nothing(oid);
-            }
-        } else {
-            writer.pointer(oid, log.record_head(oid, back, ReadMode::MayBlock)?.tid);
+        let mut data = Vec::new();
+        let found = log.data_at(oid, back, ReadMode::MayBlock, &mut data)?;
+        if !resolved {
+            writer.pointer(oid, log.record_head(oid, back, ReadMode::MayBlock)?.tid, &data);
+        } else if found {
+            writer.data(oid, data.len() as u64).extend_from_slice(&data);
+        } else if self.resumed {
+            writer.nothing(oid);
         }
         Ok(true)
     }

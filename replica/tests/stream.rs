@@ -126,6 +126,20 @@ fn an_undo_that_leads_back_to_what_a_fast_recovery_left_out_brings_its_data() {
     check_copy(&from, to);
 }
 
+#[test]
+fn a_copy_of_what_is_current_can_be_brought_up_to_date_in_the_same_way() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    some_history(&from);
+    follow(&from.storage, &to, Export::Current);
+    from.store(&[(1, &record(&[], "in between"))]);
+    from.store(&[(1, &record(&[], "later")), (2, &record(&[], "later"))]);
+    assert_eq!(follow(&from.storage, &to, Export::Current), 1);
+    from.store(&[(2, &record(&[], "after that"))]);
+    follow(&from.storage, &to, Export::All);
+    check_copy(&from, to);
+}
+
 /// The copy has what is current, the same checksum, also with an index that is made anew, and is right.
 fn check_copy(from: &Site, to: Site) {
     for oid in 0..10 {

@@ -217,6 +217,75 @@ fn an_export_goes_on_in_the_log_of_before_while_that_is_packed() {
     assert_eq!(to.storage.last_place(), from.storage.last_place());
 }
 
+/// How many files this process has open that were removed from the folder of this path.
+fn removed_and_open(path: &std::path::Path) -> usize {
+    let folder = path.parent().expect("a folder").to_string_lossy().into_owned();
+    let open = std::fs::read_dir("/proc/self/fd").expect("what is open");
+    let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links
+        .map(|link| link.to_string_lossy().into_owned())
+        .filter(|link| link.starts_with(&folder) && link.contains("Data.fs") && link.ends_with("(deleted)"))
+        .count()
+}
+
+fn wait_until_let_go_of(path: &std::path::Path) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while removed_and_open(path) > 0 {
+        assert!(std::time::Instant::now() < deadline, "the log of before is still open");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_export_that_has_everything_lets_go_of_a_log_that_was_packed() {
+    let (_one, path) = place();
+    let from = Site::open(&path);
+    some_history(&from);
+    for what in [Export::All, Export::Current] {
+        let mut exporter = from.storage.export(Tid::ZERO, what).expect("readable");
+        while exporter.next(&mut Vec::new()).expect("readable").is_some() {}
+        from.store(&[(1, &record(&[], "again"))]);
+        while exporter.next(&mut Vec::new()).expect("readable").is_some() {}
+        let options = PackOptions { keep_old: false, ..PackOptions::default() };
+        from.storage.pack(from.storage.last_tid(), options, &NoProgress).expect("packed");
+        assert!(removed_and_open(&path) > 0, "nothing was packed");
+        assert_eq!(exporter.next(&mut Vec::new()).expect("readable"), None);
+        wait_until_let_go_of(&path);
+        let later = from.store(&[(1, &record(&[], "later"))]);
+        let next = exporter.next(&mut Vec::new()).expect("readable").expect("there is more");
+        assert_eq!((next.tid, next.checksum), (later, from.storage.last_place().checksum));
+    }
+}
+
+#[test]
+fn an_export_lets_go_of_a_log_that_was_packed_as_soon_as_the_rest_of_both_is_the_same() {
+    let ((_one, path), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&path), Site::open(&to));
+    some_history(&from);
+    let until = from.storage.last_tid();
+    let mut exporter = from.storage.export(Tid::ZERO, Export::All).expect("readable");
+    for at in 0..3 {
+        from.store(&[(1, &record(&[], &format!("after the pack time {at}")))]);
+    }
+    let mut take = || {
+        let mut portable = Vec::new();
+        let next = exporter.next(&mut portable).expect("readable")?;
+        let mut transaction = to.storage.import(&portable).expect("right");
+        transaction.expect_checksum(next.checksum);
+        Some(to.commit(transaction))
+    };
+    take().expect("the first");
+    let options = PackOptions { keep_old: false, ..PackOptions::default() };
+    from.storage.pack(until, options, &NoProgress).expect("packed");
+    while take().expect("a transaction") < until {
+        assert!(removed_and_open(&path) > 0, "what was packed was to be sent as it was");
+    }
+    take().expect("the first after the pack time");
+    wait_until_let_go_of(&path);
+    while take().is_some() {}
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+}
+
 #[test]
 fn a_transaction_that_is_not_what_it_was_is_not_committed() {
     let ((_one, from), (_other, to)) = (place(), place());

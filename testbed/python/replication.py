@@ -247,6 +247,10 @@ def blobs(path):
     return found
 
 
+def blob_bytes(path):
+    say(f'{sum(os.path.getsize(name) for name in blobs(path).values())} bytes')
+
+
 def loaded(storage, oid):
     """The current revision; nothing of an object whose creation was undone."""
     try:
@@ -287,5 +291,6 @@ def pack(primary):
 
 main({
     'site': site, 'lost': lost, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
-    'history': history, 'undo': undo, 'refuse': refuse, 'current': current, 'library': library,
+    'history': history, 'undo': undo, 'refuse': refuse, 'current': current,
+    'blob_bytes': blob_bytes, 'library': library,
 })

@@ -23,6 +23,7 @@ pub struct Node {
     upstream: String,
     replication: String,
     cluster: String,
+    advertised: Option<SocketAddr>,
     program: Option<PathBuf>,
     disk: PathBuf,
     namespace: Option<String>,
@@ -65,6 +66,7 @@ impl Node {
             upstream: String::new(),
             replication: String::new(),
             cluster: String::new(),
+            advertised: None,
             program: None,
             namespace: None,
         };
@@ -102,6 +104,11 @@ impl Node {
         settings.clone_into(&mut self.cluster);
     }
 
+    /// Others reach it there, such as over a [`Link`](crate::link::Link), from the next [`Node::configure`] on.
+    pub fn set_advertised(&mut self, address: SocketAddr) {
+        self.advertised = Some(address);
+    }
+
     /// Makes a cluster of this node alone.
     pub fn init(&self) -> Result<()> {
         let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
@@ -133,10 +140,12 @@ impl Node {
         if let Follows::Decided(Some(known)) = follows {
             cluster.push_str(&format!("join = [\"{}\"]\n", known.peer()));
         }
+        let advertised =
+            self.advertised.map_or(String::new(), |address| format!("address = \"{address}\"\n"));
         let (zeo, zeo_ro, peer) = (self.zeo(), self.zeo_ro(), self.peer());
         let text = format!(
             "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n{cluster}\
-             [node]\nname = \"{}\"\nrole = \"{role}\"\n\
+             [node]\nname = \"{}\"\nrole = \"{role}\"\n{advertised}\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              admin = \"unix:{}\"\n\
              {upstream}\

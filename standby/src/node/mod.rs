@@ -147,7 +147,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
             let (idle, idles) = watch::channel(true);
             let options = FollowOptions {
                 recovery: Recovery::Full,
-                compression: Compression::None,
+                compression: config.replication.compression.unwrap_or(Compression::None),
                 follow_pack: config.replication.follow_pack,
             };
             let decisions = started.decisions.clone();

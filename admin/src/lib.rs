@@ -2,4 +2,6 @@
 
 pub mod client;
 pub mod status;
+mod table;
 pub mod units;
+pub mod view;

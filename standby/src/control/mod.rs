@@ -2,6 +2,7 @@
 
 mod lag;
 mod status;
+mod view;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,7 +22,7 @@ use tracing::warn;
 pub use self::lag::keep_lag_log;
 use crate::config::NodeConfig;
 use crate::listener::remove_dead_socket;
-use crate::node::{Copies, Part};
+use crate::node::{Copies, Part, Surroundings};
 
 /// What the control API tells about.
 pub struct Subject {
@@ -33,6 +34,8 @@ pub struct Subject {
     pub started: SystemTime,
     /// What it does now.
     pub part: watch::Receiver<Part>,
+    /// What it knows of its cluster, where that decides.
+    pub surroundings: Option<Surroundings>,
 }
 
 /// Listens at a path, for the owner of this process alone.

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod cluster;
 pub mod datafile;
+pub mod decided;
 pub mod disk;
 pub mod driver;
 pub mod link;

@@ -1,0 +1,82 @@
+//! Nodes that decide by themselves who is the primary.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use standby_control::Role;
+use zeo_proto::{Oid, Tid};
+
+use crate::cluster::{Follows, Node};
+use crate::driver::{Committer, Connection};
+use crate::poll;
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// What a node says that it does, if it answers.
+pub fn role(node: &Node) -> Option<Role> {
+    let asked = runtime().ok()?.block_on(node.control().status());
+    asked.ok().map(|status| status.role)
+}
+
+/// Three nodes, the first of which has made the cluster.
+pub fn cluster(folder: &Path, replication: &str) -> Result<[Node; 3]> {
+    let mut a = Node::new(folder, "a", Follows::Decided(None))?;
+    a.set_replication(replication);
+    a.configure(Follows::Decided(None))?;
+    a.init()?;
+    a.start()?;
+    let mut b = Node::new(folder, "b", Follows::Decided(Some(&a)))?;
+    let mut c = Node::new(folder, "c", Follows::Decided(Some(&a)))?;
+    b.start()?;
+    c.start()?;
+    let nodes = [a, b, c];
+    wait_for_followers(&nodes)?;
+    Ok(nodes)
+}
+
+/// The one that says it is the primary, when one does.
+pub fn primary(nodes: &[Node]) -> Result<usize> {
+    poll::until("a primary", poll::PATIENCE, || {
+        Ok(nodes.iter().position(|node| node.server.is_some() && role(node) == Some(Role::Primary)))
+    })
+    .with_context(|| {
+        nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
+    })
+}
+
+/// Waits until the primary's replicas, as many as run, have all that it has.
+pub fn wait_for_followers(nodes: &[Node]) -> Result<()> {
+    let running = nodes.iter().filter(|node| node.server.is_some()).count();
+    let leader = primary(nodes)?;
+    poll::until("every replica in step", poll::PATIENCE, || {
+        let status = runtime()?.block_on(nodes[leader].control().status())?;
+        let followers = &status.storages[0].followers;
+        let in_step = followers.iter().filter(|follower| follower.flowing && follower.lag.transactions == 0);
+        Ok((in_step.count() + 1 == running).then_some(()))
+    })
+    .with_context(|| {
+        nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
+    })
+}
+
+/// Commits at the primary, whoever that is, as often as it takes: on a busy machine it may change by itself.
+pub fn commit(nodes: &[Node], series: u64, count: u64) -> Result<Tid> {
+    let mut attempt = 0;
+    poll::until("commits at the primary", poll::PATIENCE, || {
+        attempt += 1;
+        let leader = primary(nodes)?;
+        Ok(runtime()?.block_on(commit_at(&nodes[leader], series * 100 + attempt, count)).ok())
+    })
+}
+
+async fn commit_at(node: &Node, series: u64, count: u64) -> Result<Tid> {
+    let oids = (0..3).map(|place| Oid::new((1 << 34) + series * 10 + place)).collect();
+    let mut committer = Committer::new(Connection::open(node.zeo()).await?, series, oids, 300, Tid::ZERO);
+    let mut last = Tid::ZERO;
+    for _ in 0..count {
+        last = committer.commit().await?.tid;
+    }
+    Ok(last)
+}

@@ -3,4 +3,6 @@
 pub mod client;
 pub mod history;
 pub mod status;
+mod table;
 pub mod units;
+pub mod view;

@@ -2,7 +2,9 @@
 
 use standby_control::{CopyState, FollowerStatus, Lag, NodeStatus, Role, StorageStatus, UpstreamStatus};
 
+use crate::table::aligned;
 use crate::units::{bytes, moment, seconds};
+use crate::view;
 
 /// An upstream says every second how far it is; one that has not for so many is silent.
 const SILENT: f64 = 4.0;
@@ -17,6 +19,10 @@ pub fn shown(status: &NodeStatus) -> String {
     let NodeStatus { node, group, version, .. } = status;
     let since = seconds(status.now - status.started);
     let mut text = format!("node {node} in group {group}: {role}, up {since}, standby {version}\n");
+    if let Some(view) = &status.view {
+        text.push('\n');
+        text.push_str(&view::shown(&status.cluster, view));
+    }
     for storage in &status.storages {
         text.push('\n');
         show_storage(&mut text, storage);
@@ -98,20 +104,7 @@ fn followers_table(followers: &[FollowerStatus]) -> String {
             seconds(lag.seconds),
         ]);
     }
-    let widths: Vec<usize> =
-        (0..6).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::from(" ");
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            // Numbers to the right.
-            line += &if column < 3 { format!(" {cell:<width$} ") } else { format!(" {cell:>width$} ") };
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    aligned(&rows, 3)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! | `door` | when clients are let in |
 //! | [`decisions`] | the replicated log that failover turns on |
 //! | [`failover`] | who is the primary, and until when |
+//! | `membership` | who is alive, and what each node tells of itself |
 //! | [`peer`] | connections between nodes |
 //! | `session` | one client's session as a state machine |
 //! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
@@ -26,6 +27,7 @@ pub mod decisions;
 mod door;
 pub mod failover;
 mod listener;
+mod membership;
 mod node;
 mod opening;
 pub mod peer;

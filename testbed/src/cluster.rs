@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use crate::server::Server;
 use crate::{place, poll};
 
+/// What the nodes of a cluster prove to each other, unless a test says otherwise.
+pub const SECRET: &str = "a secret of the testbed";
+
 /// A node, running or not. It has a loopback address of its own, so that its ports are nobody else's.
 #[derive(Debug)]
 pub struct Node {
@@ -24,6 +27,9 @@ pub struct Node {
     replication: String,
     cluster: String,
     advertised: Option<SocketAddr>,
+    cluster_name: String,
+    secret: String,
+    encoding: &'static str,
     program: Option<PathBuf>,
     disk: PathBuf,
     namespace: Option<String>,
@@ -67,6 +73,9 @@ impl Node {
             replication: String::new(),
             cluster: String::new(),
             advertised: None,
+            cluster_name: "testbed".to_owned(),
+            secret: SECRET.to_owned(),
+            encoding: "msgpack",
             program: None,
             namespace: None,
         };
@@ -109,6 +118,17 @@ impl Node {
         self.advertised = Some(address);
     }
 
+    /// Takes it for a node of another cluster, from the next [`Node::configure`] on.
+    pub fn set_identity(&mut self, cluster: &str, secret: &str) {
+        cluster.clone_into(&mut self.cluster_name);
+        secret.clone_into(&mut self.secret);
+    }
+
+    /// The encoding that its clients are offered, from the next [`Node::configure`] on.
+    pub fn set_encoding(&mut self, encoding: &'static str) {
+        self.encoding = encoding;
+    }
+
     /// Makes a cluster of this node alone.
     pub fn init(&self) -> Result<()> {
         let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
@@ -144,17 +164,20 @@ impl Node {
             self.advertised.map_or(String::new(), |address| format!("address = \"{address}\"\n"));
         let (zeo, zeo_ro, peer) = (self.zeo(), self.zeo_ro(), self.peer());
         let text = format!(
-            "[cluster]\nname = \"testbed\"\nsecret = \"a secret of the testbed\"\n{cluster}\
+            "[cluster]\nname = \"{}\"\nsecret = \"{}\"\n{cluster}\
              [node]\nname = \"{}\"\nrole = \"{role}\"\n{advertised}\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              admin = \"unix:{}\"\n\
              {upstream}\
              [replication]\n{}\n\
-             [zeo]\nencoding = \"msgpack\"\n\
+             [zeo]\nencoding = \"{}\"\n\
              [[storage]]\npath = \"{}\"\nblobs = \"{}\"\n",
+            self.cluster_name,
+            self.secret,
             self.name,
             self.folder.join("admin.sock").display(),
             self.replication,
+            self.encoding,
             self.data().display(),
             self.blobs().display(),
         );

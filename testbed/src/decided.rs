@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use standby_control::Role;
+use zeo_proto::{Oid, Tid};
 
 use crate::cluster::{Follows, Node};
+use crate::driver::{Committer, Connection};
 use crate::poll;
 
 /// Where the calls of tests that are not asynchronous themselves run.
@@ -67,4 +69,24 @@ pub fn wait_for_followers(nodes: &[Node]) -> Result<()> {
     .with_context(|| {
         nodes.iter().map(|node| node.log().unwrap_or_default()).collect::<Vec<_>>().join("\n---\n")
     })
+}
+
+/// Commits at the primary, whoever that is, as often as it takes: on a busy machine it may change by itself.
+pub fn commit(nodes: &[Node], series: u64, count: u64) -> Result<Tid> {
+    let mut attempt = 0;
+    poll::until("commits at the primary", poll::PATIENCE, || {
+        attempt += 1;
+        let leader = primary(nodes)?;
+        Ok(runtime()?.block_on(commit_at(&nodes[leader], series * 100 + attempt, count)).ok())
+    })
+}
+
+async fn commit_at(node: &Node, series: u64, count: u64) -> Result<Tid> {
+    let oids = (0..3).map(|place| Oid::new((1 << 34) + series * 10 + place)).collect();
+    let mut committer = Committer::new(Connection::open(node.zeo()).await?, series, oids, 300, Tid::ZERO);
+    let mut last = Tid::ZERO;
+    for _ in 0..count {
+        last = committer.commit().await?.tid;
+    }
+    Ok(last)
 }

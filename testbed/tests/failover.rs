@@ -6,33 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use standby_control::Role;
-use standby_testbed::cluster::Node;
-use standby_testbed::decided::{cluster, primary, role, runtime, wait_for_followers};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::cluster::{Follows, Node};
+use standby_testbed::decided::{cluster, commit, primary, role, wait_for_followers};
 use standby_testbed::link::{Link, Way};
 use standby_testbed::poll;
 use standby_testbed::script::Script;
-use zeo_proto::{Oid, Tid};
-
-/// Commits at the primary, whoever that is, as often as it takes: on a busy machine it may change by itself.
-fn commit(nodes: &[Node], series: u64, count: u64) -> Result<Tid> {
-    let mut attempt = 0;
-    poll::until("commits at the primary", poll::PATIENCE, || {
-        attempt += 1;
-        let leader = primary(nodes)?;
-        Ok(runtime()?.block_on(commit_at(&nodes[leader], series * 100 + attempt, count)).ok())
-    })
-}
-
-async fn commit_at(node: &Node, series: u64, count: u64) -> Result<Tid> {
-    let oids = (0..3).map(|place| Oid::new((1 << 34) + series * 10 + place)).collect();
-    let mut committer = Committer::new(Connection::open(node.zeo()).await?, series, oids, 300, Tid::ZERO);
-    let mut last = Tid::ZERO;
-    for _ in 0..count {
-        last = committer.commit().await?.tid;
-    }
-    Ok(last)
-}
+use zeo_proto::Tid;
 
 #[test]
 fn another_node_takes_the_place_of_a_primary_that_is_killed() -> Result<()> {

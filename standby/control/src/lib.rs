@@ -44,6 +44,87 @@ pub struct NodeStatus {
     pub now: f64,
     /// What it serves.
     pub storages: Vec<StorageStatus>,
+    /// Its cluster, where that decides who is the primary.
+    #[serde(default)]
+    pub view: Option<View>,
+}
+
+/// A cluster, as a node sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// The number of the primary's reign; 0: there was none yet.
+    pub epoch: u64,
+    /// The primary that was decided, whether it is there or not.
+    pub primary: Option<String>,
+    /// Why no other node would take its place by itself; `None`: one may.
+    pub no_failover: Option<String>,
+    /// So many seconds this node's wall clock is ahead of the middle of all; `None`: there is none to compare it with.
+    pub clock_ahead_seconds: Option<f64>,
+    /// That is too many: this node is not promoted.
+    pub clock_off: bool,
+    /// All nodes that belong to it, by group and name.
+    pub nodes: Vec<MemberStatus>,
+}
+
+/// A node of a cluster. What it says of itself is as it said it last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its number, in hexadecimal: one that has lost its disk comes back with another.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its group.
+    pub group: String,
+    /// It takes part in decisions.
+    pub voter: bool,
+    /// It may become the primary.
+    pub electable: bool,
+    /// What it says that it does; `None`: it has said nothing.
+    pub role: Option<Role>,
+    /// How it is seen.
+    pub state: MemberState,
+    /// For how many seconds; `None` for the node that tells, and for one that was never seen.
+    pub for_seconds: Option<f64>,
+    /// How often it has gone, or was started anew, in the last 10 minutes.
+    pub gone: u64,
+    /// That is often.
+    pub flapping: bool,
+    /// The number of the reign that wrote its end.
+    pub epoch: Option<u64>,
+    /// The last transaction of its storages.
+    pub last_tid: Option<String>,
+    /// When that was committed; `None` where there is none.
+    pub last_time: Option<f64>,
+    /// So many seconds of its upstream's history are known to be missing.
+    pub lag_seconds: Option<f64>,
+    /// So many seconds its wall clock is ahead of that of the node that tells.
+    pub clock_ahead_seconds: Option<f64>,
+    /// It says that its clock is off.
+    pub clock_off: bool,
+    /// The version of its program.
+    pub version: Option<String>,
+    /// Where other nodes reach it, HOST:PORT.
+    pub peer: Option<String>,
+    /// Where read-write clients reach it, HOST:PORT.
+    pub zeo: Option<String>,
+    /// Where read-only clients reach it, HOST:PORT.
+    pub zeo_ro: Option<String>,
+}
+
+/// How a node is seen by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// It answers.
+    Alive,
+    /// It did not answer, and has some seconds to.
+    Suspect,
+    /// It did not.
+    Failed,
+    /// It was stopped.
+    Left,
+    /// It was never heard of, since the node that tells was started.
+    Unknown,
 }
 
 /// What a node does.

@@ -5,6 +5,7 @@ mod history;
 mod lag;
 mod operator;
 mod status;
+mod view;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub use self::lag::keep_lag_log;
 use crate::config::NodeConfig;
 use crate::decisions::raft::Decisions;
 use crate::listener::remove_dead_socket;
-use crate::node::{Copies, Part};
+use crate::node::{Copies, Part, Surroundings};
 
 /// No request is longer, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -43,6 +44,8 @@ pub struct Subject {
     pub part: watch::Receiver<Part>,
     /// The cluster that decides what it does, where one does.
     pub decisions: Option<Decisions>,
+    /// What it knows of its cluster, where that decides.
+    pub surroundings: Option<Surroundings>,
 }
 
 /// Listens at a path, for the owner of this process alone.

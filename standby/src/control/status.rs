@@ -9,7 +9,7 @@ use standby_control::{
 use zeo_proto::Tid;
 
 use super::Subject;
-use super::lag::lag;
+use super::{lag::lag, view};
 use crate::config;
 use crate::door::Readiness;
 use crate::node::{Part, readiness_of};
@@ -17,11 +17,7 @@ use crate::replication::copy::Copy;
 
 pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
     let config::NodeConfig { cluster, node, .. } = &subject.config;
-    let role = match *subject.part.borrow() {
-        Part::Primary => Role::Primary,
-        Part::Replica => Role::Replica,
-        Part::Undecided => Role::Undecided,
-    };
+    let role = role(*subject.part.borrow());
     let follows = role != Role::Primary;
     Ok(NodeStatus {
         cluster: cluster.name.clone(),
@@ -31,8 +27,20 @@ pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: unix(subject.started),
         now: unix(SystemTime::now()),
+        view: subject
+            .surroundings
+            .as_ref()
+            .map(|known| known.with_roster(|roster| view::of_cluster(&roster))),
         storages: subject.copies.values().map(|copy| of_copy(copy, follows)).collect::<Result<_, _>>()?,
     })
+}
+
+pub(super) fn role(part: Part) -> Role {
+    match part {
+        Part::Primary => Role::Primary,
+        Part::Replica => Role::Replica,
+        Part::Undecided => Role::Undecided,
+    }
 }
 
 fn of_copy(copy: &Copy, follows: bool) -> Result<StorageStatus, ReadError> {
@@ -66,14 +74,13 @@ fn of_copy(copy: &Copy, follows: bool) -> Result<StorageStatus, ReadError> {
 fn upstream(copy: &Copy, last: Tid) -> UpstreamStatus {
     let progress = *copy.progress().borrow();
     let heard = copy.heard();
-    let lag = progress.upstream.map_or(0.0, |upstream| upstream.unix_seconds() - last.unix_seconds());
     UpstreamStatus {
         node: heard.node,
         connected: heard.connected,
         trouble: heard.trouble,
         heard: heard.at.map(|at| at.elapsed().as_secs_f64()),
         last_tid: progress.upstream.map(|tid| tid.to_string()),
-        lag_seconds: lag.max(0.0),
+        lag_seconds: copy.behind(last).as_secs_f64(),
         route: copy.route().borrow().nodes().to_vec(),
         distance: progress.distance,
     }

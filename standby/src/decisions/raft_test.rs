@@ -38,7 +38,7 @@ impl Voter {
         let mut listener = PeerListener::bind(address, identity.clone()).await.expect("a free port");
         let address = listener.address().expect("bound").to_string();
         let path = folder.join(format!("{name}.redb"));
-        let standing = || Standing { ready: true, epoch: 7, lasts: Vec::new() };
+        let standing = || Standing { ready: true, clock_off: false, epoch: 7, lasts: Vec::new() };
         let Started { decisions, decided, news, .. } =
             Decisions::start(&path, identity, PACE, standing).await.expect("it starts");
         let serving = tokio::spawn({

@@ -11,8 +11,11 @@ use super::entry::NodeId;
 /// How far a node is, as it says itself after the lease has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// It has a whole copy, and a clock that can be relied upon. What others have cannot be promoted or relied upon.
+    /// It has a whole copy. What others have cannot be promoted or relied upon.
     pub ready: bool,
+    /// Its wall clock is far from the other nodes': it is not promoted, since tids are timestamps. What it has counts.
+    #[serde(default)]
+    pub clock_off: bool,
     /// The epoch that wrote its end.
     pub epoch: u64,
     /// Its last transactions, storage by storage, in the order of their names.
@@ -68,7 +71,7 @@ pub fn choose(decided: &Decided, answers: &BTreeMap<NodeId, Standing>) -> Result
         }
     }
     let candidates = decided.candidates().filter_map(|(node, member)| {
-        let standing = answers.get(&node).filter(|standing| standing.ready)?;
+        let standing = answers.get(&node).filter(|standing| standing.ready && !standing.clock_off)?;
         Some((node, member, standing))
     });
     // Of names, the first.
@@ -109,7 +112,8 @@ mod tests {
     }
 
     fn answers(list: &[(u64, u64, u64)]) -> BTreeMap<NodeId, Standing> {
-        let standing = |epoch, last| Standing { ready: true, epoch, lasts: vec![Tid::new(last)] };
+        let standing =
+            |epoch, last| Standing { ready: true, clock_off: false, epoch, lasts: vec![Tid::new(last)] };
         list.iter().map(|&(node, epoch, last)| (NodeId(node), standing(epoch, last))).collect()
     }
 
@@ -127,6 +131,21 @@ mod tests {
         let mut unready = answers(&[(2, 1, 9), (3, 1, 10)]);
         unready.get_mut(&NodeId(3)).expect("there").ready = false;
         assert_eq!(choose(&decided, &unready), Ok(NodeId(2)));
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_off_is_not_promoted_and_what_it_has_counts() {
+        let with_node_3_off = |list: &[(u64, u64, u64)]| {
+            let mut answers = answers(list);
+            answers.get_mut(&NodeId(3)).expect("there").clock_off = true;
+            answers
+        };
+        let further = with_node_3_off(&[(2, 1, 9), (3, 1, 10), (4, 1, 8)]);
+        assert_eq!(choose(&decided(0), &further), Ok(NodeId(2)));
+        assert_eq!(choose(&decided(1), &further), Err(Nobody::NoneHasEverything));
+        let level = with_node_3_off(&[(2, 1, 10), (3, 1, 10), (4, 1, 8)]);
+        assert_eq!(choose(&decided(1), &level), Ok(NodeId(2)), "its answer is one of those that are needed");
+        assert_eq!(choose(&decided(0), &with_node_3_off(&[(3, 1, 9)])), Err(Nobody::NoCandidate));
     }
 
     #[test]

@@ -75,6 +75,17 @@ impl Decided {
         self.reign.as_ref().map_or(none, |reign| LeaseMark { epoch: reign.epoch, seq: reign.seq })
     }
 
+    /// Whether both say the same of everything but how far the primary's leases have come.
+    pub fn differs_by_leases_only(&self, other: &Self) -> bool {
+        let reign = |decided: &Self| {
+            decided.reign.as_ref().map(|reign| Reign { seq: 0, lease: None, ..reign.clone() })
+        };
+        reign(self) == reign(other)
+            && self.members == other.members
+            && (self.paused, self.acks) == (other.paused, other.acks)
+            && self.banned == other.banned
+    }
+
     /// What any primary may have used so far.
     pub fn ceilings(&self) -> Ceilings {
         self.ceilings
@@ -241,6 +252,28 @@ mod tests {
         assert_eq!((reign.epoch, reign.primary, decided.ceilings().tid), (2, NodeId(2), Tid::new(10)));
         assert_eq!(decided.apply(&renew((1, 2), 99)), Effect::None, "it is not the primary any more");
         assert_eq!(decided.ceilings().tid, Tid::new(10));
+    }
+
+    #[test]
+    fn a_renewed_lease_is_no_news_and_everything_else_is() {
+        let before = cluster();
+        let after = |entry: Entry| {
+            let mut decided = before.clone();
+            decided.apply(&entry);
+            decided
+        };
+        assert!(after(renew((1, 1), 10)).differs_by_leases_only(&before));
+        for news in [
+            promote(2, (1, 0), Cause::Failover),
+            Entry::Leave { node: NodeId(2) },
+            Entry::Ban { node: NodeId(2), banned: true },
+            Entry::Pause { paused: true },
+            Entry::Acknowledge { acks: 1 },
+            Entry::Began { epoch: 1 },
+            Entry::Release { mark: mark((1, 0)) },
+        ] {
+            assert!(!after(news.clone()).differs_by_leases_only(&before), "{news:?}");
+        }
     }
 
     #[test]

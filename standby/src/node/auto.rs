@@ -1,21 +1,30 @@
 //! A node of which the cluster decides what it does.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::conductor::Target;
+use super::conductor::{Part, Target};
+use super::listeners::Listeners;
 use super::peers::{self, Copies};
-use crate::config::NodeConfig;
+use super::surroundings::{self, Herald, Surroundings};
+use crate::config::{NodeConfig, Secret};
 use crate::decisions::network::Admission;
 use crate::decisions::raft::{Decisions, Pace, Started};
 use crate::failover::choice::Standing;
+use crate::failover::decided::Decided;
 use crate::failover::entry::{Cause, Entry, LeaseMark, Member};
 use crate::failover::timing::Timing;
+use crate::membership::datagram::GossipKey;
+use crate::membership::gossip;
+use crate::membership::members::Members;
+use crate::membership::record::Record;
 use crate::peer::Identity;
 use crate::replication::upstream::FollowOptions;
 
@@ -53,7 +62,7 @@ fn control_path(config: &NodeConfig) -> Result<PathBuf> {
 }
 
 /// Where others reach this node.
-fn address(config: &NodeConfig) -> Result<String> {
+pub(super) fn address(config: &NodeConfig) -> Result<String> {
     match (&config.node.address, &config.listen.peer) {
         (Some(address), _) => Ok(address.clone()),
         (None, Some(peer)) => Ok(peer.to_string()),
@@ -74,7 +83,7 @@ fn member(config: &NodeConfig) -> Member {
 
 /// Makes a cluster of this node alone, of which it is the primary, for storages with so many epochs behind them.
 pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: u64) -> Result<()> {
-    let nobody = || Standing { ready: false, epoch: 0, lasts: Vec::new() };
+    let nobody = || Standing { ready: false, clock_off: false, epoch: 0, lasts: Vec::new() };
     let Started { decisions, .. } = start(config, identity, nobody).await?;
     let created = async {
         decisions.create(&address(config)?).await.context("this node belongs to a cluster already")?;
@@ -95,6 +104,65 @@ pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: 
     let created = created.await;
     decisions.stop().await;
     created
+}
+
+/// The socket of gossip, beside the peer listener.
+pub(super) async fn bind_gossip(address: SocketAddr) -> Result<UdpSocket> {
+    UdpSocket::bind(address).await.with_context(|| format!("cannot listen on {address} (UDP)"))
+}
+
+/// Makes the one who keeps everybody informed of the cluster.
+pub(super) fn herald(
+    config: &NodeConfig,
+    listeners: &Listeners,
+    copies: &Copies,
+    part: &watch::Sender<Part>,
+    decisions: &Decisions,
+    decided: &watch::Sender<Arc<Decided>>,
+    members: &watch::Sender<Arc<Members>>,
+) -> Result<Herald> {
+    let here = address(config)?;
+    let zeo = |zeo_ro| surroundings::reachable(listeners.address(zeo_ro), &here);
+    let own = Record { zeo: zeo(false), zeo_ro: zeo(true), ..Record::unsaid() };
+    let own = watch::Sender::new(own);
+    let surroundings = Surroundings {
+        me: decisions.me(),
+        decided: decided.subscribe(),
+        members: members.subscribe(),
+        own: own.subscribe(),
+    };
+    Ok(Herald {
+        cluster: config.cluster.name.clone(),
+        join: config.cluster.join.clone(),
+        copies: copies.clone(),
+        part: part.subscribe(),
+        decisions: decisions.clone(),
+        surroundings,
+        own,
+        belong: watch::Sender::default(),
+    })
+}
+
+/// Takes part in gossip, until `stopped`.
+pub(super) fn gossip(
+    config: &NodeConfig,
+    socket: UdpSocket,
+    herald: &Herald,
+    members: watch::Sender<Arc<Members>>,
+    stopped: watch::Receiver<bool>,
+) -> Result<impl Future<Output = ()> + use<>> {
+    let Secret::Bytes(secret) = &config.cluster.secret else { bail!("a node of a cluster needs its secret") };
+    let setup = gossip::Setup {
+        socket,
+        key: GossipKey::derive(secret, &config.cluster.name),
+        node: herald.surroundings.me,
+        address: address(config)?,
+        pace: crate::membership::pace::Pace::of_lease(config.cluster.lease),
+        belong: herald.belong.subscribe(),
+        own: herald.own.subscribe(),
+        members,
+    };
+    Ok(gossip::gossip(setup, stopped))
 }
 
 /// Has something decided as soon as there is a leader.

@@ -15,6 +15,7 @@ use crate::decisions::raft::{Decisions, Ordered, Started};
 use crate::decisions::state::News;
 use crate::door::{Keeper, Readiness};
 use crate::failover::choice::Standing;
+use crate::failover::decided::Decided;
 use crate::failover::entry::{Ceilings, NodeId};
 use crate::failover::lease::{LeaseView, since_boot};
 use crate::failover::machine::{Action, Clock, Event, Failover};
@@ -48,17 +49,20 @@ pub(super) struct Stage {
     /// Nobody is followed.
     pub(super) idle: watch::Receiver<bool>,
     pub(super) part: watch::Sender<Part>,
+    /// What was decided, but for leases, which change all the time.
+    pub(super) decided: watch::Sender<Arc<Decided>>,
     /// How acknowledgements are waited for, if the cluster asks for them.
     pub(super) acks: AckOptions,
 }
 
-/// How far the copies are.
-pub(super) fn standing(copies: &Copies) -> Standing {
+/// How far the copies are, of a node whose clock may be off.
+pub(super) fn standing(copies: &Copies, clock_off: bool) -> Standing {
     let lineages: Vec<_> = copies.values().map(|copy| copy.lineage()).collect();
     let lasts: Vec<Tid> = copies.values().map(|copy| copy.service().storage().last_tid()).collect();
     let epochs = lineages.iter().zip(&lasts).map(|(lineage, last)| lineage.epochs.up_to(*last).newest());
     Standing {
         ready: !lineages.is_empty() && lineages.iter().all(|lineage| lineage.is_whole()),
+        clock_off,
         epoch: epochs.min().unwrap_or(0),
         lasts,
     }
@@ -170,8 +174,21 @@ impl Conductor {
         if until != before {
             self.take_lease(until);
         }
+        self.tell_decided();
         self.act(actions);
         while self.running.try_join_next().is_some() {}
+    }
+
+    /// Lets others know what was decided, if there is news.
+    fn tell_decided(&self) {
+        let decided = self.machine.decided();
+        self.stage.decided.send_if_modified(|told| {
+            let is_news = !decided.differs_by_leases_only(told);
+            if is_news {
+                *told = Arc::new(decided.clone());
+            }
+            is_news
+        });
     }
 
     /// The lease is another: so are the ceilings.

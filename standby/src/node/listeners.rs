@@ -39,6 +39,14 @@ impl Listeners {
         })
     }
 
+    /// The address of a listener, HOST:PORT as it was picked; `None`: there is none, or it is on this machine alone.
+    pub(super) fn address(&self, zeo_ro: bool) -> Option<SocketAddr> {
+        match &(if zeo_ro { &self.zeo_ro } else { &self.zeo }).as_ref()?.address {
+            ListenAddress::Tcp(address) => address.parse().ok(),
+            ListenAddress::Unix(_) => None,
+        }
+    }
+
     /// Lets clients in as the doors' keepers say, and tells whoever started the node that it serves.
     pub(super) fn serve(
         self,

@@ -7,6 +7,7 @@ mod listeners;
 mod mend;
 mod peers;
 mod readiness;
+mod surroundings;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,10 +22,13 @@ use self::conductor::Stage;
 use self::listeners::Listeners;
 pub(crate) use self::peers::Copies;
 pub(crate) use self::readiness::of_copy as readiness_of;
+pub(crate) use self::surroundings::Surroundings;
 use crate::config::{NodeConfig, Role};
 use crate::control;
 use crate::door::{Keeper, Readiness};
+use crate::failover::lease::since_boot;
 use crate::listener::ListenAddress;
+use crate::membership::members::Members;
 use crate::opening::{self, ServiceSettings};
 use crate::peer::PeerListener;
 use crate::process::{Signals, run_until_done};
@@ -106,6 +110,10 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         _ => None,
     };
     let peer_address = peer.as_ref().map(PeerListener::address).transpose()?;
+    let gossip = match (node.role, peer_address) {
+        (Role::Auto, Some(address)) => Some(auto::bind_gossip(address).await?),
+        _ => None,
+    };
     let admin = match &config.listen.admin {
         Some(ListenAddress::Unix(path)) => Some(control::bind(path)?),
         Some(ListenAddress::Tcp(_)) => bail!("the control API listens on unix:PATH only"),
@@ -137,12 +145,23 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
         Role::Auto => undecided,
     });
     let mut decided = None;
+    let mut surroundings = None;
     let (read_write, read_only) = match node.role {
         Role::Auto => {
             let identity = identity.clone().context("a node of a cluster needs its secret")?;
-            let told = copies.clone();
-            let started = auto::start(config, identity.clone(), move || conductor::standing(&told)).await?;
+            let members = watch::Sender::new(Arc::new(Members::default()));
+            let (told, seen) = (copies.clone(), members.subscribe());
+            let standing = move || conductor::standing(&told, seen.borrow().is_own_clock_off(since_boot()));
+            let started = auto::start(config, identity.clone(), standing).await?;
             decided = Some(started.decisions.clone());
+            let known = watch::Sender::new(Arc::new(started.decided.clone()));
+            let socket = gossip.context("a node that other nodes cannot reach")?;
+            let herald =
+                auto::herald(config, &listeners, &copies, &part, &started.decisions, &known, &members)?;
+            surroundings = Some(herald.surroundings.clone());
+            let gossiping = auto::gossip(config, socket, &herald, members, stopped.clone())?;
+            conductors.spawn(gossiping);
+            background.spawn(herald.serve());
             let (target, targets) = watch::channel(None);
             let (idle, idles) = watch::channel(true);
             let options = FollowOptions {
@@ -169,6 +188,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
                 target,
                 idle: idles,
                 part: part.clone(),
+                decided: known,
                 acks: config.replication.acks.unwrap_or_default(),
             };
             let conducting = conductor::conduct(started, auto::timing(config), stage, stopped.clone());
@@ -218,9 +238,14 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
     background.spawn(control::keep_lag_log(copies.clone()));
     if let Some(admin) = admin {
         let part = part.subscribe();
-        let decisions = decided.clone();
-        let subject =
-            control::Subject { config: config.clone(), copies: copies.clone(), started, part, decisions };
+        let subject = control::Subject {
+            config: config.clone(),
+            copies: copies.clone(),
+            started,
+            part,
+            decisions: decided.clone(),
+            surroundings,
+        };
         background.spawn(control::serve(admin, subject));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use replica::{Epoch, Epochs, Lineage, LineageError, Transaction};
 use tokio::sync::watch;
@@ -123,6 +123,13 @@ impl Copy {
             last.tid = storage.last_tid(); // of what has holes, the end is what is in the log
         }
         Have { epochs: lineage.epochs, first, last }
+    }
+
+    /// So much of the upstream's history is known to be missing after `last`.
+    pub fn behind(&self, last: Tid) -> Duration {
+        let upstream = self.0.progress.borrow().upstream;
+        let seconds = upstream.map_or(0.0, |upstream| upstream.unix_seconds() - last.unix_seconds());
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 
     /// The epochs, as they change.

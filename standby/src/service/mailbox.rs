@@ -11,7 +11,7 @@ use crate::session::Completion;
 /// What happens to a session from outside its connection.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// Transactions were published: catch up.
+    /// Transactions were published, or something was announced: catch up.
     Published,
     /// This transaction has all the locks that it waited for.
     LocksGranted(Owner),
@@ -53,7 +53,7 @@ impl Mailbox {
         let _ = self.sender.send(event);
     }
 
-    /// Tells of new publications, unless the connection has yet to look at the last telling.
+    /// Tells that there is something to tell, unless the connection has yet to look at the last telling.
     pub fn published(&self) {
         if !self.published.swap(true, Ordering::AcqRel) {
             self.send(Event::Published);

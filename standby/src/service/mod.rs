@@ -2,6 +2,7 @@
 
 pub mod acks;
 pub mod apply;
+pub mod bulletin;
 pub mod clients;
 pub mod gate;
 pub mod invalidations;
@@ -24,9 +25,10 @@ use replica::{
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
-use zeo_proto::{Oid, Tid};
+use zeo_proto::{Oid, Tid, Value};
 
 use self::apply::Applied;
+use self::bulletin::Bulletin;
 use self::clients::{Clients, Registration};
 use self::gate::Gate;
 use self::invalidations::InvalidationPolicy;
@@ -71,6 +73,7 @@ struct Shared {
     numbers: AtomicU64,
     /// The reigns that wrote what the storage has.
     epochs: Mutex<Epochs>,
+    bulletin: Bulletin,
 }
 
 /// What the committer's thread and the sessions both touch.
@@ -123,6 +126,7 @@ impl Service {
             packing: Packing::default(),
             numbers,
             epochs: Mutex::default(),
+            bulletin: Bulletin::default(),
         })))
     }
 
@@ -134,6 +138,17 @@ impl Service {
     /// The copy on disk.
     pub fn storage(&self) -> &Storage {
         &self.0.storage
+    }
+
+    /// What clients are told of the cluster.
+    pub fn bulletin(&self) -> &Bulletin {
+        &self.0.bulletin
+    }
+
+    /// Tells every client of the cluster, now and when it registers.
+    pub fn announce(&self, cluster: Value<'static>) {
+        self.0.bulletin.post(cluster);
+        self.publications().wake_all();
     }
 
     /// The stream of committed transactions.

@@ -95,6 +95,11 @@ impl Publications {
     /// Adds a transaction and wakes every subscriber. Tids must grow.
     pub fn publish(&self, tid: Tid, oids: Vec<Oid>, origin: Owner, object_count: u64, size_bytes: u64) {
         self.append(tid, oids, Some(origin), object_count, size_bytes);
+        self.wake_all();
+    }
+
+    /// Wakes every subscriber: there is something to tell.
+    pub fn wake_all(&self) {
         for mailbox in self.lock().subscribers.values() {
             mailbox.published();
         }

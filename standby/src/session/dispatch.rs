@@ -198,6 +198,8 @@ impl Registered {
         sequence: u64,
         view: zeo_proto::Tid,
     ) -> Self {
+        // The client asks for this one itself, with `get_info`.
+        let bulletin = service.bulletin().version();
         Self {
             service,
             client,
@@ -211,6 +213,7 @@ impl Registered {
             blobs: Default::default(),
             phase: Phase::Idle,
             ballots: 0,
+            bulletin,
             buffer: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use replica::HistoryEntry;
 use tracing::warn;
 use zeo_proto::{Encoder, ErrorReply, Limits, Oid, Value, pickle};
 
-use super::{Outbox, Session};
+use super::{Outbox, Registered, Session};
 use crate::service::Service;
 
 const STORAGE_INTERFACES: [(&str, &str); 7] = [
@@ -17,6 +17,9 @@ const STORAGE_INTERFACES: [(&str, &str); 7] = [
     ("zope.interface", "Interface"),
 ];
 
+/// Under which key clients are told of the cluster.
+const CLUSTER: &str = "standby";
+
 const BLOB_INTERFACES: [(&str, &str); 2] =
     [("ZODB.interfaces", "IBlobStorageRestoreable"), ("ZODB.interfaces", "IBlobStorage")];
 
@@ -28,14 +31,18 @@ pub(super) fn storage_info(service: &Service) -> Value<'static> {
     };
     let interfaces = blobs.iter().chain(&STORAGE_INTERFACES).map(interface).collect();
     let storage = service.storage();
-    Value::Dict(vec![
+    let mut items = vec![
         (Value::Str("length".into()), Value::Int(storage.object_count() as i64)),
         (Value::Str("size".into()), Value::Int(storage.size_bytes() as i64)),
         (Value::Str("name".into()), Value::Str(storage.path().display().to_string().into())),
         (Value::Str("supportsUndo".into()), Value::Bool(true)),
         (Value::Str("supports_record_iternext".into()), Value::Bool(true)),
         (Value::Str("interfaces".into()), Value::Tuple(interfaces)),
-    ])
+    ];
+    if let Some(cluster) = service.bulletin().newest() {
+        items.push((Value::Str(CLUSTER.into()), Value::clone(&cluster)));
+    }
+    Value::Dict(items)
 }
 
 /// Writes the `info` push that tells a client of the storage's size.
@@ -49,6 +56,20 @@ impl Session {
         let Some(registered) = &self.registered else { return };
         let storage = registered.service.storage();
         push_sizes(&self.encoder, &mut out.bytes, storage.object_count(), storage.size_bytes());
+    }
+}
+
+impl Registered {
+    /// Writes the `info` push that tells the client of the cluster, if there is news.
+    pub(super) fn tell_bulletin(&mut self, encoder: &Encoder, out: &mut Vec<u8>) {
+        let bulletin = self.service.bulletin();
+        let version = bulletin.version();
+        if version != self.bulletin
+            && let Some(cluster) = bulletin.newest()
+        {
+            self.bulletin = version;
+            encoder.info(out, &[(CLUSTER, Value::clone(&cluster))]);
+        }
     }
 }
 

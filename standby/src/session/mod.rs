@@ -177,6 +177,8 @@ struct Registered {
     phase: Phase,
     /// Counts the votes that went to a job, so that one which was aborted meanwhile is known.
     ballots: u64,
+    /// The last bulletin that the client was told of.
+    bulletin: u64,
     /// The data of the record being loaded; kept to save allocations.
     buffer: Vec<u8>,
 }
@@ -254,10 +256,11 @@ impl Session {
         Ok(())
     }
 
-    /// Takes what was published since the last time: writes the invalidations (or, for the session's own
+    /// Takes what was announced and published since the last time: writes the invalidations (or, for the session's own
     /// transaction, the reply to `tpc_finish`) and moves the view.
     pub fn catch_up(&mut self, out: &mut Outbox) -> Result<(), CloseReason> {
         let Some(registered) = &mut self.registered else { return Ok(()) };
+        registered.tell_bulletin(&self.encoder, &mut out.bytes);
         let publications = match registered.service.publications().after(registered.sequence) {
             Ok(publications) if publications.is_empty() => return Ok(()),
             Ok(publications) => publications,

@@ -87,6 +87,7 @@ impl Site {
         let last = self.disk.last();
         Standing {
             ready: self.has_copy && self.disk.whole,
+            clock_off: false,
             epoch: self.disk.epochs.up_to(last).newest(),
             lasts: vec![last],
         }

@@ -1,0 +1,232 @@
+//! The I/O around [`Swim`]: one UDP socket, and the view for everybody else in this process.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, info, warn};
+
+use super::claim::{Claim, State};
+use super::datagram::{GossipKey, Opener, Refused, Sealer};
+use super::members::Members;
+use super::message::Message;
+use super::pace::Pace;
+use super::record::Record;
+use super::swim::{Action, Clock, Event, Swim};
+use crate::failover::entry::NodeId;
+use crate::failover::lease::since_boot;
+use crate::refusals::Refusals;
+
+/// One byte more than the longest datagram, and then some: what is longer is seen to be.
+const RECEIVE_BYTES: usize = 2048;
+/// What a node tells of itself is looked at so often.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Unless it has changed, it is told again after this time.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+/// A name is looked up again after this time.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(30);
+/// Greatest number of names that are remembered.
+const NAMES_MAX: usize = 1024;
+/// A socket that cannot receive is tried again after this time.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a node needs to take part.
+pub(crate) struct Setup {
+    /// Bound beside the peer listener.
+    pub(crate) socket: UdpSocket,
+    /// The cluster's.
+    pub(crate) key: GossipKey,
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Where others reach it, HOST:PORT.
+    pub(crate) address: String,
+    /// When it asks and tells.
+    pub(crate) pace: Pace,
+    /// Who belongs to the cluster, and where some of them may be found.
+    pub(crate) belong: watch::Receiver<(BTreeSet<NodeId>, BTreeSet<String>)>,
+    /// What it tells of itself.
+    pub(crate) own: watch::Receiver<Record>,
+    /// What it sees.
+    pub(crate) members: watch::Sender<Arc<Members>>,
+}
+
+/// Takes part until `stopped`, and says that it leaves.
+pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
+    let Setup { socket, key, node, address, pace, mut belong, mut own, members } = setup;
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), node);
+    let mut gossip = Gossip {
+        swim: Swim::new(node, address, unix_ms(), pace, random),
+        outgoing: Outgoing { socket: Arc::new(socket), names: Arc::default() },
+        sealer: Sealer::new(&key),
+        opener: Opener::new(key),
+        seen: Members::default(),
+        members,
+        refusals: Refusals::default(),
+        told: None,
+    };
+    let mut ticks = tokio::time::interval(pace.tick());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tell = tokio::time::interval(TELL_EVERY);
+    tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    belong.mark_changed();
+    let mut datagram = [0; RECEIVE_BYTES];
+    let socket = gossip.outgoing.socket.clone();
+    loop {
+        tokio::select! {
+            received = socket.recv_from(&mut datagram) => match received {
+                Ok((length, from)) => gossip.take(&datagram[..length], from).await,
+                Err(error) => {
+                    debug!(%error, "no datagram could be received");
+                    tokio::time::sleep(RECEIVE_PAUSE).await;
+                }
+            },
+            _ = ticks.tick() => gossip.handle(Event::Tick).await,
+            _ = tell.tick() => {
+                let record = own.borrow_and_update().clone();
+                gossip.tell(record).await;
+            }
+            Ok(()) = belong.changed() => {
+                let (nodes, seeds) = belong.borrow_and_update().clone();
+                gossip.handle(Event::Belong { nodes, seeds }).await;
+            }
+            () = stops(&mut stopped) => {
+                gossip.handle(Event::Leave).await;
+                return;
+            }
+        }
+    }
+}
+
+async fn stops(stopped: &mut watch::Receiver<bool>) {
+    // Whoever would say so is gone: it stops, too.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+struct Gossip {
+    swim: Swim,
+    outgoing: Outgoing,
+    sealer: Sealer,
+    opener: Opener,
+    seen: Members,
+    members: watch::Sender<Arc<Members>>,
+    refusals: Refusals,
+    told: Option<(Instant, Record)>,
+}
+
+impl Gossip {
+    async fn take(&mut self, datagram: &[u8], from: SocketAddr) {
+        let opened = self.opener.open(datagram);
+        let message = opened.and_then(|bytes| Message::decode(&bytes).ok_or(Refused::Malformed));
+        match message {
+            Ok(message) => self.handle(Event::Heard(message)).await,
+            Err(refused) => {
+                if let Some(count) = self.refusals.add(Instant::now()) {
+                    warn!(%from, reason = %refused, count, "refused a datagram");
+                }
+            }
+        }
+    }
+
+    async fn tell(&mut self, mut record: Record) {
+        let is_old_news = |(at, told): &(Instant, Record)| at.elapsed() < TELL_AGAIN && told.says_as(&record);
+        if self.told.as_ref().is_some_and(is_old_news) {
+            return;
+        }
+        record.wall_ms = unix_ms();
+        self.told = Some((Instant::now(), record.clone()));
+        self.handle(Event::Tell(record.encode())).await;
+    }
+
+    async fn handle(&mut self, event: Event) {
+        let now = since_boot();
+        let mut is_changed = false;
+        for action in self.swim.handle(Clock { now, wall_ms: unix_ms() }, event) {
+            is_changed |= !matches!(action, Action::Send { .. });
+            match action {
+                Action::Send { to, message } => {
+                    self.outgoing.send(to, self.sealer.seal(&message.encode())).await
+                }
+                Action::Changed(claim) => {
+                    let before = self.seen.change(&claim, now);
+                    log_change(&claim, before);
+                }
+                Action::Told(told) => {
+                    if let Some(record) = Record::decode(&told.record) {
+                        self.seen.tell(told.node, record);
+                    }
+                }
+                Action::Compared { node, ahead_ms } => self.seen.compare(node, ahead_ms, now),
+                Action::Forgotten(node) => self.seen.forget(node),
+            }
+        }
+        if is_changed {
+            self.members.send_replace(Arc::new(self.seen.clone()));
+        }
+    }
+}
+
+fn log_change(claim: &Claim, before: Option<State>) {
+    let Claim { node, address, state, .. } = claim;
+    match (before, state) {
+        (Some(State::Alive), State::Alive) => info!(%node, %address, "a node was started anew"),
+        (Some(State::Suspect), State::Alive) => info!(%node, %address, "a node that was suspected answers"),
+        (_, State::Alive) => info!(%node, %address, "a node is there"),
+        (_, State::Suspect) => info!(%node, %address, "a node does not answer"),
+        (_, State::Failed) => warn!(%node, %address, "a node has failed"),
+        (_, State::Left) => info!(%node, %address, "a node has left"),
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// Sends datagrams to addresses that may be names. What cannot be sent is lost, as on the network.
+struct Outgoing {
+    socket: Arc<UdpSocket>,
+    names: Arc<Mutex<HashMap<String, (Instant, SocketAddr)>>>,
+}
+
+impl Outgoing {
+    async fn send(&self, to: String, datagram: Vec<u8>) {
+        let known = to.parse().ok().or_else(|| {
+            let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.get(&to).filter(|(at, _)| at.elapsed() < LOOK_UP_AGAIN).map(|(_, address)| *address)
+        });
+        if let Some(address) = known {
+            send(&self.socket, &datagram, address).await;
+            return;
+        }
+        // Whoever answers for names may take its time.
+        let (socket, names) = (self.socket.clone(), self.names.clone());
+        tokio::spawn(async move {
+            let is_v4 = socket.local_addr().is_ok_and(|own| own.is_ipv4());
+            let found = match tokio::net::lookup_host(&to).await {
+                Ok(mut found) => found.find(|address| address.is_ipv4() == is_v4),
+                Err(_) => None,
+            };
+            let Some(address) = found else {
+                debug!(%to, "no such address");
+                return;
+            };
+            {
+                let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+                if names.len() >= NAMES_MAX {
+                    names.clear();
+                }
+                names.insert(to, (Instant::now(), address));
+            }
+            send(&socket, &datagram, address).await;
+        });
+    }
+}
+
+async fn send(socket: &UdpSocket, datagram: &[u8], address: SocketAddr) {
+    if let Err(error) = socket.send_to(datagram, address).await {
+        debug!(%address, %error, "a datagram could not be sent");
+    }
+}

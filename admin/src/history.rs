@@ -11,6 +11,14 @@ pub fn shown(answer: &HistoryAnswer, last: usize) -> String {
     shown.iter().map(|entry| format!("{}  {}  (by {})\n", moment(entry.at), entry.text, entry.by)).collect()
 }
 
+/// What was lost, as text.
+pub fn lost(answer: &HistoryAnswer) -> String {
+    if answer.happenings.is_empty() {
+        return "nothing that is known of was lost\n".to_owned();
+    }
+    shown(answer, usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,6 +35,8 @@ enum Command {
         #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
         last: usize,
     },
+    /// Lists the transactions that were lost in failovers, and where they are kept: as files that `standby dump` and ZODB read.
+    Lost,
     /// Makes a replica the primary and the primary a replica, without losing anything.
     ///
     /// New votes of clients wait until it is done. If the replica does not have everything in time, nothing changes.
@@ -58,6 +60,10 @@ enum Command {
         /// Yes, something may be lost.
         #[arg(long)]
         force: bool,
+        /// No majority of the voters will ever be reached again: go on with this node alone, which must be reachable from the
+        /// node that is asked. The others join it when they hear of it, and what only they have is lost.
+        #[arg(long, requires = "force")]
+        without_majority: bool,
     },
     /// Turns automatic failover off: nobody takes a primary's place by itself.
     Pause,
@@ -113,14 +119,19 @@ async fn run(arguments: &Arguments) -> anyhow::Result<String> {
             let told = client.history().await?;
             shown(json, &told, || history::shown(&told, *last))
         }
+        Command::Lost => {
+            let mut told = client.history().await?;
+            told.happenings.retain(|entry| entry.details["what"] == "lost");
+            shown(json, &told, || history::lost(&told))
+        }
         Command::Switchover { to, timeout, dry_run } => {
             let (to, timeout_seconds) = (to.clone(), Some(*timeout));
             let takes = Duration::try_from_secs_f64(*timeout).unwrap_or_default();
             change(arguments, "/v1/switchover", &Switchover { to, timeout_seconds, dry_run: *dry_run }, takes)
                 .await
         }
-        Command::Promote { node, force } => {
-            let wanted = Promotion { node: node.clone(), force: *force };
+        Command::Promote { node, force, without_majority } => {
+            let wanted = Promotion { node: node.clone(), force: *force, without_majority: *without_majority };
             change(arguments, "/v1/promote", &wanted, Duration::from_secs(60)).await
         }
         Command::Pause => change(arguments, "/v1/pause", &Pause { paused: true }, soon).await,

@@ -56,6 +56,8 @@ pub enum Follows<'a> {
     Address(SocketAddr),
     /// Whom the cluster says; that node knows the cluster.
     Decided(Option<&'a Node>),
+    /// Nobody: it has no data, and votes. That node knows the cluster.
+    Votes(&'a Node),
 }
 
 impl Node {
@@ -151,6 +153,7 @@ impl Node {
             Follows::Fast(node) => ("replica", Some((node.peer(), "fast"))),
             Follows::Address(address) => ("replica", Some((address, "full"))),
             Follows::Decided(_) => ("auto", None),
+            Follows::Votes(known) => return self.configure_witness(known),
         };
         let upstream = upstream.map_or(String::new(), |(address, recovery)| {
             let further = &self.upstream;
@@ -180,6 +183,23 @@ impl Node {
             self.encoding,
             self.data().display(),
             self.blobs().display(),
+        );
+        Ok(std::fs::write(self.configuration(), text)?)
+    }
+
+    fn configure_witness(&self, known: &Self) -> Result<()> {
+        let text = format!(
+            "[cluster]\nname = \"{}\"\nsecret = \"{}\"\n{}join = [\"{}\"]\n\
+             [node]\nname = \"{}\"\nrole = \"witness\"\ncontrol = \"{}\"\n\
+             [listen]\npeer = \"{}\"\nadmin = \"unix:{}\"\n",
+            self.cluster_name,
+            self.secret,
+            self.cluster,
+            known.peer(),
+            self.name,
+            self.disk.join("control.redb").display(),
+            self.peer(),
+            self.folder.join("admin.sock").display(),
         );
         Ok(std::fs::write(self.configuration(), text)?)
     }
@@ -229,7 +249,8 @@ impl Node {
                 command
             }
         };
-        command.arg("run").arg(self.configuration());
+        let is_witness = std::fs::read_to_string(self.configuration())?.contains("role = \"witness\"");
+        command.arg(if is_witness { "witness" } else { "run" }).arg(self.configuration());
         let (stdout, stderr) = (self.folder.join("stdout.log"), self.folder.join("stderr.log"));
         let log = File::options().create(true).append(true).open(&stderr)?;
         command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(log);

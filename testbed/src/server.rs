@@ -181,8 +181,9 @@ impl Server {
         } else {
             let output = std::fs::read_to_string(&self.stdout)?;
             let whole_lines = output.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-            let mut ready = whole_lines.filter_map(|line| line.strip_prefix("ready zeo="));
-            ready.next().and_then(|rest| rest.split(' ').next()).map(str::to_owned)
+            // Where clients come in, on a server that has any.
+            let mut ready = whole_lines.filter_map(|line| line.strip_prefix("ready "));
+            ready.next().and_then(|rest| Some(rest.split(' ').next()?.split_once('=')?.1.to_owned()))
         };
         if let Some(address) = announced {
             return Ok(Some(address.parse().with_context(|| format!("address {address}"))?));

@@ -26,6 +26,10 @@ pub struct Promotion {
     /// It is known that something may be lost.
     #[serde(default)]
     pub force: bool,
+    /// No majority of the voters can be reached any more: go on with this node alone. What the others have decided and
+    /// committed meanwhile is lost.
+    #[serde(default)]
+    pub without_majority: bool,
 }
 
 /// Whether automatic failover is off.

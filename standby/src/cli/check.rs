@@ -61,6 +61,7 @@ fn role(config: &NodeConfig) -> &'static str {
         Role::Primary => "primary",
         Role::Replica => "replica",
         Role::Auto => "what the cluster decides",
+        Role::Witness => "witness",
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Command {
     Init(init::InitArgs),
     /// Run a node of a cluster, as its configuration file says
     Run(run::RunArgs),
+    /// Run a witness: a node without data that takes part in decisions, so that two others may lose one of them
+    Witness(run::RunArgs),
     /// Say what the configuration file of a node means, or everything that is wrong with it
     Check(check::CheckArgs),
     /// Check a Data.fs: every length, pointer and checksum
@@ -60,7 +62,12 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(args) => {
-                let config = args.load()?;
+                let config = args.load_data_node()?;
+                self.log.start(None)?;
+                crate::node::run(config, log_file::reopen)?;
+            }
+            Command::Witness(args) => {
+                let config = args.load_witness()?;
                 self.log.start(None)?;
                 crate::node::run(config, log_file::reopen)?;
             }

@@ -6,6 +6,9 @@ use crate::listener::ListenAddress;
 
 pub(super) fn check(config: &NodeConfig, document: &mut Document<'_>) {
     check_role(config, document);
+    if config.node.role == Role::Witness {
+        return check_witness(config, document);
+    }
     check_storages(config, document);
     check_addresses(config, document);
 }
@@ -16,17 +19,16 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
         (Role::Primary, Some(_)) => {
             document.wrong("upstream", "a primary follows nobody: remove [upstream], or make it a replica");
         }
-        (Role::Auto, Some(_)) => {
-            document.wrong(
-                "upstream",
-                "whom a node with `role = \"auto\"` follows is decided: remove [upstream]",
-            );
+        (role, Some(_)) if role.is_decided() => {
+            document.wrong("upstream", "whom this node follows is decided: remove [upstream]");
         }
-        (Role::Auto, None) if listen.peer.is_none() => {
-            document.wrong("node.role", "a node with `role = \"auto\"` needs `peer` in [listen]");
+        (role, None) if role.is_decided() && listen.peer.is_none() => {
+            document.wrong("node.role", "a node of which the cluster decides needs `peer` in [listen]");
         }
-        (Role::Auto, None)
-            if node.address.is_none() && listen.peer.as_ref().is_some_and(is_not_reachable) =>
+        (role, None)
+            if role.is_decided()
+                && node.address.is_none()
+                && listen.peer.as_ref().is_some_and(is_not_reachable) =>
         {
             let text = "others cannot reach it there: give `address`, HOST:PORT, in [node]";
             document.wrong("listen.peer", text);
@@ -51,7 +53,7 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
             "nobody can acknowledge: a primary with `acks` needs `peer` in [listen]",
         );
     }
-    if replication.compression.is_some() && node.role != Role::Auto {
+    if replication.compression.is_some() && !node.role.is_decided() {
         document.wrong(
             "replication.compression",
             "this is for a node with `role = \"auto\"`; what a replica follows has it in [upstream]",
@@ -71,6 +73,26 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
     }
     if node.voter && !node.electable && node.role == Role::Primary {
         document.wrong("node.electable", "this node is the primary, and yet not electable");
+    }
+}
+
+fn check_witness(config: &NodeConfig, document: &mut Document<'_>) {
+    let NodeConfig { node, listen, storages, .. } = config;
+    if !storages.is_empty() {
+        document.wrong("storage", "a witness has no data: remove [[storage]], or make it `role = \"auto\"`");
+    }
+    if listen.zeo.is_some() || listen.zeo_ro.is_some() {
+        document.wrong("listen", "a witness serves no clients: remove `zeo` and `zeo_ro`");
+    }
+    if node.electable {
+        document.wrong("node.electable", "a witness has no data, and cannot become the primary");
+    }
+    if !node.voter {
+        document.wrong("node.voter", "a witness that does not vote is of no use");
+    }
+    if node.control.is_none() {
+        document
+            .wrong("node.role", "a witness needs `control` in [node]: the file in which it keeps its votes");
     }
 }
 

@@ -128,6 +128,15 @@ pub enum Role {
     Replica,
     /// What the cluster decides.
     Auto,
+    /// It has no data, and takes part in decisions.
+    Witness,
+}
+
+impl Role {
+    /// The cluster decides: nobody else says who is the primary.
+    pub fn is_decided(self) -> bool {
+        matches!(self, Self::Auto | Self::Witness)
+    }
 }
 
 /// What a node is.
@@ -147,6 +156,8 @@ pub struct Node {
     pub voter: bool,
     /// Of several that could become the primary, the one with the highest does.
     pub priority: u64,
+    /// Where it keeps what it must remember of decisions; `None`: beside its first storage.
+    pub control: Option<PathBuf>,
     /// Whatever else is worth knowing of it.
     pub tags: BTreeMap<String, String>,
 }
@@ -158,16 +169,21 @@ impl Node {
                 "primary" => Ok(Role::Primary),
                 "replica" => Ok(Role::Replica),
                 "auto" => Ok(Role::Auto),
-                other => Err(format!("expected \"primary\", \"replica\" or \"auto\", not {other:?}")),
+                "witness" => Ok(Role::Witness),
+                other => {
+                    Err(format!("expected \"primary\", \"replica\", \"auto\" or \"witness\", not {other:?}"))
+                }
             });
-            let electable = section.or("electable", values::flag, true);
+            let is_witness = role == Some(Role::Witness);
+            let electable = section.or("electable", values::flag, !is_witness);
             Self {
                 name: section.required("name", values::name).unwrap_or_default(),
                 group: section.or("group", values::name, "local".to_owned()),
                 role: role.unwrap_or(Role::Primary),
                 address: section.optional("address", values::text),
                 electable,
-                voter: section.or("voter", values::flag, electable),
+                voter: section.or("voter", values::flag, electable || is_witness),
+                control: section.optional("control", values::path),
                 priority: section.or("priority", values::count, 0),
                 tags: BTreeMap::new(),
             }
@@ -183,6 +199,7 @@ impl Node {
                 electable: true,
                 voter: true,
                 priority: 0,
+                control: None,
                 tags: BTreeMap::new(),
             };
         };

@@ -85,7 +85,7 @@ name = "1"
     let mistakes = read(text).expect_err("it is wrong");
     let expected = [
         "node.toml:3:8: `name`: expected up to 64 letters, digits, `-`, `_` and `.`, not \"a b\"",
-        "node.toml:4:8: `role`: expected \"primary\", \"replica\" or \"auto\", not \"boss\"",
+        "node.toml:4:8: `role`: expected \"primary\", \"replica\", \"auto\" or \"witness\", not \"boss\"",
         "node.toml:5:1: `colour` is not a key of [node]",
         "node.toml:7:1: a node needs at least one of `zeo`, `zeo_ro` and `peer` in [listen]",
         "node.toml:8:7: `zeo`: expected HOST:PORT or unix:PATH, with a port from 0 to 65535, not \"localhost\"",

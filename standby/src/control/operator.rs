@@ -25,6 +25,8 @@ const DECISION: Duration = Duration::from_secs(5);
 /// How long a replica may take to have everything, unless the operator says otherwise.
 const SWITCHOVER: Duration = Duration::from_secs(10);
 const SWITCHOVER_MAX: f64 = 600.0;
+/// How long to wait for the end of a lease. No lease is longer.
+const PROMOTION: Duration = Duration::from_secs(20);
 /// How much longer an answer may take than what it tells of.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -220,7 +222,12 @@ pub(super) async fn promote(State(subject): Subjects, from: By, Body(wanted): Bo
     if !change.decided.members().get(&node).is_some_and(|member| member.electable) {
         return Err(Refusal::conflict(format!("{} is not electable", wanted.node)));
     }
-    let within = Duration::from_secs(60);
+    if wanted.without_majority {
+        let outcome = change.decisions.order(node, Order::Refound { by: change.by.clone() }, DECISION).await;
+        return outcome
+            .map_or_else(|reason| Err(Refusal::conflict(format!("{}: {reason}", wanted.node))), said);
+    }
+    let within = PROMOTION;
     let order = Order::Promote { node, within, by: change.by.clone() };
     let me = change.decisions.me();
     change.decisions.order(me, order, DECISION).await.map_err(Refusal::conflict)?;
@@ -235,7 +242,8 @@ pub(super) async fn promote(State(subject): Subjects, from: By, Body(wanted): Bo
     match waited {
         true => said(format!("{} is the primary", wanted.node)),
         false => Err(Refusal::conflict(format!(
-            "not within {within:?}: either {} still renews its lease (then use a switchover), or no majority of the voters is reachable",
+            "not within {within:?}: either {} still renews its lease (then use a switchover), or no majority of the voters is \
+             reachable (then this can be done without it, and loses what the others have)",
             change.decided.reign().map_or("nobody".to_owned(), |reign| change.name(reign.primary))
         ))),
     }

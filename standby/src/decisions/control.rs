@@ -4,22 +4,32 @@
 //! |---|---|---|
 //! | `format` | `version` | 1 |
 //! | `log` | index of an entry | the entry, as JSON |
-//! | `state` | `node` (this node's number), `vote`, `purged`, `committed`, `state`, `snapshot` | each as JSON |
+//! | `state` | `node` (this node's number), `vote`, `purged`, `committed`, `state`, `snapshot`, `charter` (which log), `founding` (what a log that is being begun begins with), `others` (nodes to be told of it, or to join it at) | each as JSON |
 //!
 //! What a vote or the log promise to others is durable before it is told. The applied state is not synced by itself: the
 //! entries that it is made of are in the log, and are applied again.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use super::raft::random;
+use crate::failover::entry::NodeId;
 
 const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
 const VERSION: u64 = 1;
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
+
+/// So long in milliseconds is waited for whoever has the file open to let go of it.
+const LET_GO: u32 = 3_000;
+const RETRY: Duration = Duration::from_millis(20);
 
 /// The file. Clones are the same.
 #[derive(Clone, Debug)]
@@ -48,6 +58,9 @@ pub(super) enum Key {
     Committed,
     State,
     Snapshot,
+    Charter,
+    Founding,
+    Others,
 }
 
 impl Key {
@@ -59,6 +72,9 @@ impl Key {
             Self::Committed => "committed",
             Self::State => "state",
             Self::Snapshot => "snapshot",
+            Self::Charter => "charter",
+            Self::Founding => "founding",
+            Self::Others => "others",
         }
     }
 }
@@ -66,7 +82,17 @@ impl Key {
 impl Control {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, ControlError> {
-        let database = Database::create(path).map_err(redb::Error::from)?;
+        let mut patience = LET_GO / RETRY.as_millis() as u32;
+        let database = loop {
+            match Database::create(path) {
+                // A node that starts once more within its process: what it did last may still end.
+                Err(DatabaseError::DatabaseAlreadyOpen) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(RETRY);
+                }
+                opened => break opened.map_err(redb::Error::from)?,
+            }
+        };
         let control = Self(Arc::new(database));
         let version = control.write(true, |write| {
             write.table(LOG)?;
@@ -79,6 +105,16 @@ impl Control {
             Ok(found.unwrap_or(VERSION))
         })?;
         if version == VERSION { Ok(control) } else { Err(ControlError::Version(version)) }
+    }
+
+    /// The node whose file this is: a new one where there was none.
+    pub(super) fn node(&self) -> Result<NodeId, ControlError> {
+        if let Some(node) = self.get(Key::Node)? {
+            return Ok(node);
+        }
+        let node = NodeId(random());
+        self.write(true, |write| write.put(Key::Node, &node))?;
+        Ok(node)
     }
 
     /// What has this name.
@@ -159,6 +195,11 @@ impl Writing {
     pub(super) fn put<T: Serialize>(&self, key: Key, value: &T) -> Result<(), ControlError> {
         let value = serde_json::to_vec(value)?;
         self.table(STATE)?.insert(key.name(), value.as_slice()).map_err(redb::Error::from)?;
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, key: Key) -> Result<(), ControlError> {
+        self.table(STATE)?.remove(key.name()).map_err(redb::Error::from)?;
         Ok(())
     }
 

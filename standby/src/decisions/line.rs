@@ -7,8 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
+use super::charter::Charter;
+use super::network::Letter;
+use crate::failover::entry::NodeId;
 use crate::peer::{Channel, ChannelOptions, Connection, Identity, dial};
 
 /// The channel on which voters speak.
@@ -23,6 +26,8 @@ pub(super) struct Line(Arc<Shared>);
 
 struct Shared {
     identity: Arc<Identity>,
+    from: NodeId,
+    charter: watch::Receiver<Option<Charter>>,
     address: String,
     open: Mutex<Option<Open>>,
 }
@@ -46,24 +51,36 @@ pub struct NoAnswer {
 #[derive(Clone)]
 pub(super) struct Lines {
     identity: Arc<Identity>,
+    from: NodeId,
+    charter: watch::Receiver<Option<Charter>>,
     lines: Arc<std::sync::Mutex<HashMap<String, Line>>>,
 }
 
 impl Lines {
-    pub(super) fn new(identity: Arc<Identity>) -> Self {
-        Self { identity, lines: Arc::default() }
+    pub(super) fn new(
+        identity: Arc<Identity>,
+        from: NodeId,
+        charter: watch::Receiver<Option<Charter>>,
+    ) -> Self {
+        Self { identity, from, charter, lines: Arc::default() }
     }
 
     pub(super) fn to(&self, address: &str) -> Line {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(address.to_owned());
-        line.or_insert_with(|| Line::new(self.identity.clone(), address)).clone()
+        line.or_insert_with(|| Line::new(self, address)).clone()
     }
 }
 
 impl Line {
-    fn new(identity: Arc<Identity>, address: &str) -> Self {
-        Self(Arc::new(Shared { identity, address: address.to_owned(), open: Mutex::new(None) }))
+    fn new(Lines { identity, from, charter, .. }: &Lines, address: &str) -> Self {
+        Self(Arc::new(Shared {
+            identity: identity.clone(),
+            from: *from,
+            charter: charter.clone(),
+            address: address.to_owned(),
+            open: Mutex::new(None),
+        }))
     }
 
     /// Asks, and waits for the answer within the limit. It may have been heard and the answer be lost.
@@ -72,7 +89,8 @@ impl Line {
         request: &impl Serialize,
         limit: Duration,
     ) -> Result<T, NoAnswer> {
-        let request = serde_json::to_vec(request).expect("requests can be written as JSON");
+        let letter = Letter { charter: *self.0.charter.borrow(), from: self.0.from, question: request };
+        let request = serde_json::to_vec(&letter).expect("requests can be written as JSON");
         let asked = async {
             let open = self.open().await?;
             let answer = open.channel.call(Bytes::from(request), limit).await;

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | [`types`] | what the log is made of |
 //! | [`control`] | the file |
+//! | [`charter`] | which log a node takes part in |
+//! | [`founding`] | beginning one |
 //! | [`raft`] | one node's part in deciding |
 //! | [`network`], [`mod@line`] | what voters say to each other, on peer connections |
 //! | [`log`] | the log in it: entries, the vote |
 //! | [`state`] | what the applied entries amount to, and snapshots of that |
 
+pub mod charter;
 pub mod control;
+pub mod founding;
 pub mod line;
 pub mod log;
 pub mod network;

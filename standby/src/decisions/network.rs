@@ -11,6 +11,7 @@ use openraft::raft::{
 use openraft::{BasicNode, Raft};
 use serde::{Deserialize, Serialize};
 
+use super::charter::Charter;
 use super::line::{Line, Lines};
 use super::types::Types;
 use crate::failover::decided::Effect;
@@ -34,6 +35,16 @@ pub(super) enum Question {
     Dismiss(NodeId),
     /// Do this.
     Order(Order),
+    /// The log was begun anew: join it at this address.
+    Hear(String),
+}
+
+/// A question, from a node that takes part in this log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Letter<Q> {
+    pub(super) charter: Option<Charter>,
+    pub(super) from: NodeId,
+    pub(super) question: Q,
 }
 
 /// A node that wants to take part.
@@ -130,6 +141,7 @@ pub(super) async fn answer(raft: &Raft<Types>, question: Question) -> Option<ser
         | Question::Standing
         | Question::Admit(_)
         | Question::Dismiss(_)
-        | Question::Order(_) => return None,
+        | Question::Order(_)
+        | Question::Hear(_) => return None,
     })
 }

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers, Config, Raft, SnapshotPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::charter::{Charter, Relation, relation};
 use super::control::{Control, ControlError, Key};
-use super::line::Lines;
+use super::founding::{Addresses, Founding};
+use super::line::{Lines, NoAnswer};
 use super::log::DecidedLog;
-use super::network::{Admission, Network, Proposed, Question, answer};
+use super::network::{Admission, Letter, Network, Proposed, Question, answer};
 use super::state::{DecidedState, Known, News};
 use super::types::Types;
 use crate::failover::choice::Standing;
@@ -22,6 +24,7 @@ use crate::failover::entry::{Entry, NodeId};
 use crate::failover::history::Stamped;
 use crate::failover::order::{Order, Outcome};
 use crate::peer::{Channel, Identity, Incoming, Request};
+use crate::refusals::Refusals;
 
 /// How fast a leader is missed, and how much of the log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,19 @@ pub struct Decisions {
     standing: Arc<dyn Fn() -> Standing + Send + Sync>,
     known: watch::Receiver<Arc<Known>>,
     orders: mpsc::UnboundedSender<Ordered>,
+    control: Control,
+    charter: watch::Sender<Option<Charter>>,
+    superseded: watch::Sender<Option<Superseded>>,
+    refusals: Arc<Mutex<Refusals>>,
+}
+
+/// The log that a node takes part in was begun anew without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superseded {
+    /// The later generation.
+    pub by: Charter,
+    /// Where a node of it is.
+    pub address: String,
 }
 
 /// An order to this node.
@@ -98,6 +114,10 @@ pub struct Started {
     pub news: mpsc::UnboundedReceiver<News>,
     /// What it is told to do.
     pub orders: mpsc::UnboundedReceiver<Ordered>,
+    /// What is still to be decided so that the log has begun.
+    pub founding: Option<Founding>,
+    /// Nodes that may not know that the log was begun anew, or that know it.
+    pub others: Addresses,
 }
 
 impl Decisions {
@@ -110,14 +130,7 @@ impl Decisions {
     ) -> Result<Started, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
         let control = Control::open(path)?;
-        let me = match control.get(Key::Node)? {
-            Some(me) => me,
-            None => {
-                let me = NodeId(random());
-                control.write(true, |write| write.put(Key::Node, &me))?;
-                me
-            }
-        };
+        let me = control.node()?;
         let (state, news) = DecidedState::open(control.clone())?;
         let (decided, known) = (state.decided().clone(), state.known());
         let millis = |time: Duration| time.as_millis() as u64;
@@ -130,14 +143,47 @@ impl Decisions {
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
-        let lines = Lines::new(identity);
+        let charter = watch::Sender::new(control.get(Key::Charter)?);
+        let (founding, others) = (control.get(Key::Founding)?, control.get(Key::Others)?.unwrap_or_default());
+        let lines = Lines::new(identity, me, charter.subscribe());
         let network = Network { lines: lines.clone() };
-        let raft = Raft::new(me, config, network, DecidedLog::new(control), state).await;
+        let raft = Raft::new(me, config, network, DecidedLog::new(control.clone()), state).await;
         let raft = raft.map_err(|error| failed(&error))?;
         let standing = Arc::new(standing);
         let (orders, ordered) = mpsc::unbounded_channel();
-        let decisions = Self { raft, me, lines, standing, known, orders };
-        Ok(Started { decisions, decided, news, orders: ordered })
+        let (superseded, refusals) = (watch::Sender::new(None), Arc::default());
+        let decisions =
+            Self { raft, me, lines, standing, known, orders, control, charter, superseded, refusals };
+        Ok(Started { decisions, decided, news, orders: ordered, founding, others })
+    }
+
+    /// The log that it takes part in; `None`: it belongs to no cluster yet.
+    pub fn charter(&self) -> Option<Charter> {
+        *self.charter.borrow()
+    }
+
+    /// Whether its log was begun anew without it, as that changes.
+    pub fn superseded(&self) -> watch::Receiver<Option<Superseded>> {
+        self.superseded.subscribe()
+    }
+
+    /// Everything that the log begins with is decided.
+    pub async fn founded(&self) -> Result<(), ControlError> {
+        let control = self.control.clone();
+        let forget = move || control.write(true, |write| write.remove(Key::Founding));
+        tokio::task::spawn_blocking(forget).await.expect("no panic")
+    }
+
+    /// Tells a node that the log was begun anew, and where this one is. It may have taken it in or not.
+    pub async fn tell_of_generation(&self, other: &str, here: &str, limit: Duration) -> Result<(), NoAnswer> {
+        self.lines.to(other).ask(&Question::Hear(here.to_owned()), limit).await
+    }
+
+    /// These nodes need not be told any more.
+    pub async fn keep_others(&self, others: Addresses) -> Result<(), ControlError> {
+        let control = self.control.clone();
+        let keep = move || control.write(true, |write| write.put(Key::Others, &others));
+        tokio::task::spawn_blocking(keep).await.expect("no panic")
     }
 
     /// What this node knows of the cluster, as it changes.
@@ -233,6 +279,15 @@ impl Decisions {
         Err(NotDecided::NoLeader)
     }
 
+    /// Whether the cluster has removed this node, as a node there says; `None`: it does not answer.
+    pub async fn is_removed(&self, other: &str, limit: Duration) -> Option<bool> {
+        let told: Result<Standing, NoAnswer> = self.lines.to(other).ask(&Question::Standing, limit).await;
+        match told {
+            Ok(_) => Some(false),
+            Err(error) => error.to_string().contains(GONE).then_some(true),
+        }
+    }
+
     /// Asks a node how far it is.
     pub async fn ask_standing(&self, node: NodeId, limit: Duration) -> Option<Standing> {
         if node == self.me {
@@ -274,14 +329,23 @@ impl Decisions {
     }
 
     async fn answer(&self, request: Request) {
-        let question = match serde_json::from_slice(request.body()) {
-            Ok(question) => question,
+        let Letter { charter, from, question } = match serde_json::from_slice(request.body()) {
+            Ok(letter) => letter,
             Err(error) => {
                 let _ = request.fail(&format!("a question that means nothing: {error}")).await;
                 return;
             }
         };
+        if self.known.borrow().decided.is_gone(from) {
+            let _ = request.fail(GONE).await;
+            return;
+        }
+        if let Err(reason) = self.receive(charter, &question).await {
+            let _ = request.fail(&reason).await;
+            return;
+        }
         let answer = match question {
+            Question::Hear(_) => serde_json::to_vec(&()),
             Question::Propose(entry) => serde_json::to_vec(&self.propose_here(entry).await),
             Question::Standing => serde_json::to_vec(&(self.standing)()),
             Question::Dismiss(node) => serde_json::to_vec(&self.dismiss_here(node).await),
@@ -296,6 +360,47 @@ impl Decisions {
         };
     }
 
+    /// Whether a question of a node that takes part in that log is answered. Takes in what it says of logs.
+    async fn receive(&self, theirs: Option<Charter>, question: &Question) -> Result<(), String> {
+        let mine = self.charter();
+        match (relation(mine, theirs), question) {
+            (Relation::Same, _) | (Relation::Newcomer, Question::Admit(_)) => Ok(()),
+            (Relation::Newcomer, _) => Err("it belongs to no cluster yet".to_owned()),
+            (Relation::Host(charter), Question::Append(_) | Question::Snapshot(_) | Question::Vote(_)) => {
+                self.adopt(charter).await.map_err(|error| error.to_string())
+            }
+            (Relation::Host(_), _) => Err("this node belongs to no cluster yet".to_owned()),
+            (Relation::Ahead(by), Question::Hear(address)) => {
+                self.superseded.send_replace(Some(Superseded { by, address: address.clone() }));
+                Err("this node takes it in".to_owned())
+            }
+            (Relation::Ahead(_), _) => {
+                Err("this node has not heard yet that the log was begun anew".to_owned())
+            }
+            (relation, _) => {
+                let mine = mine.map_or_else(String::new, |mine| mine.to_string());
+                let theirs = theirs.map_or_else(String::new, |theirs| theirs.to_string());
+                let reason = match relation {
+                    Relation::Foreign => format!("it belongs to {theirs}, and this node to {mine}"),
+                    _ => format!("the log was begun anew: this node belongs to {mine}, it still to {theirs}"),
+                };
+                let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(untold) = refusals.add(Instant::now()) {
+                    warn!(%reason, untold = untold - 1, "refused a node's question");
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    async fn adopt(&self, charter: Charter) -> Result<(), ControlError> {
+        let control = self.control.clone();
+        let keep = move || control.write(true, |write| write.put(Key::Charter, &charter));
+        tokio::task::spawn_blocking(keep).await.expect("no panic")?;
+        self.charter.send_replace(Some(charter));
+        Ok(())
+    }
+
     async fn propose_here(&self, stamped: Stamped) -> Proposed {
         match self.raft.client_write(stamped).await {
             Ok(written) => Proposed::Decided(written.data),
@@ -304,9 +409,6 @@ impl Decisions {
     }
 
     async fn admit_here(&self, Admission { node, address, votes }: Admission) -> Proposed {
-        if self.known.borrow().decided.is_gone(node) {
-            return Proposed::Failed(GONE.to_owned());
-        }
         let known = self.address_of(node);
         if known.as_ref() != Some(&address) {
             let moved = BTreeMap::from([(node, BasicNode::new(&address))]);
@@ -360,7 +462,7 @@ impl Decisions {
 }
 
 /// What a node that was removed is told.
-const GONE: &str =
+pub const GONE: &str =
     "this node was removed from the cluster: without its file ….control.redb it comes as a new one";
 
 fn refused(error: RaftError<NodeId, ClientWriteError<NodeId, BasicNode>>) -> Proposed {
@@ -381,7 +483,8 @@ fn settled(proposed: Result<Proposed, super::line::NoAnswer>) -> Result<Effect, 
     }
 }
 
-fn random() -> u64 {
+/// A number that nobody else comes to.
+pub fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::time::SystemTime::now())
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::founding::{Founding, found};
 use super::line::{CHANNEL, CHANNEL_OPTIONS};
 use super::network::Admission;
 use super::raft::{Decisions, NotDecided, Pace, Started};
@@ -115,6 +116,8 @@ async fn decide(voter: &Voter, entry: Entry) -> Effect {
 
 /// Three voters, of which the first has made the cluster.
 async fn cluster(folder: &Path) -> [Voter; 3] {
+    let founding = Founding { by: "test".into(), entries: Vec::new() };
+    found(&folder.join("a.redb"), 1, &founding).expect("written").expect("it is new");
     let a = Voter::start(folder, "a", "127.0.0.1:0").await;
     a.decisions.create(&a.address).await.expect("it is new");
     decide(&a, a.entry()).await;

@@ -152,10 +152,11 @@ impl Decided {
                     _ => false,
                 }
             }
-            Entry::Create { epoch } => match self.reign {
-                None => std::mem::replace(&mut self.before, *epoch) != *epoch,
-                Some(_) => false,
-            },
+            Entry::Create { epoch, ceilings } if self.reign.is_none() => {
+                (self.before, self.ceilings) = (*epoch, *ceilings);
+                true
+            }
+            Entry::Create { .. } => false,
             Entry::Pause { paused } => std::mem::replace(&mut self.paused, *paused) != *paused,
             Entry::Ban { node, banned: true } => self.banned.insert(*node),
             Entry::Ban { node, banned: false } => self.banned.remove(node),

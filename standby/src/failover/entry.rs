@@ -98,6 +98,8 @@ pub enum Entry {
     Create {
         /// The number of the last one.
         epoch: u64,
+        /// What was used in them at most.
+        ceilings: Ceilings,
     },
     /// A node becomes the primary, if the last lease is still this one.
     Promote {

@@ -29,6 +29,11 @@ pub enum Order {
         /// Who wants it.
         by: String,
     },
+    /// To a node that has a copy: begin the log anew, as its primary, without the others.
+    Refound {
+        /// Who wants it.
+        by: String,
+    },
 }
 
 /// What became of it: what was done, or why not.

@@ -8,18 +8,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::conductor::{Part, Target};
 use super::listeners::Listeners;
 use super::peers::{self, Copies};
 use super::surroundings::{self, Herald, Surroundings};
 use crate::config::{NodeConfig, Secret};
-use crate::decisions::network::Admission;
 use crate::decisions::raft::{Decisions, Pace, Started};
 use crate::failover::choice::Standing;
 use crate::failover::decided::Decided;
-use crate::failover::entry::{Cause, Entry, LeaseMark, Member};
 use crate::failover::timing::Timing;
 use crate::membership::datagram::GossipKey;
 use crate::membership::gossip;
@@ -27,9 +25,6 @@ use crate::membership::members::Members;
 use crate::membership::record::Record;
 use crate::peer::Identity;
 use crate::replication::upstream::FollowOptions;
-
-/// How long one attempt to join or to have something decided may take.
-const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// Takes part in decisions.
 pub(super) async fn start(
@@ -54,8 +49,11 @@ fn pace(timing: &Timing) -> Pace {
 }
 
 /// Not in the folder beside the storage: that is set aside with it, and what this node has promised is not.
-fn control_path(config: &NodeConfig) -> Result<PathBuf> {
-    let storage = config.storages.first().context("a node without storages")?;
+pub(super) fn control_path(config: &NodeConfig) -> Result<PathBuf> {
+    if let Some(path) = &config.node.control {
+        return Ok(path.clone());
+    }
+    let storage = config.storages.first().context("a node without storages needs `control` in [node]")?;
     let mut path = storage.path.clone().into_os_string();
     path.push(".control.redb");
     Ok(path.into())
@@ -68,42 +66,6 @@ pub(super) fn address(config: &NodeConfig) -> Result<String> {
         (None, Some(peer)) => Ok(peer.to_string()),
         (None, None) => bail!("a node that other nodes cannot reach"),
     }
-}
-
-fn member(config: &NodeConfig) -> Member {
-    let node = &config.node;
-    Member {
-        name: node.name.clone(),
-        group: node.group.clone(),
-        electable: node.electable,
-        voter: node.voter,
-        priority: node.priority,
-    }
-}
-
-/// Makes a cluster of this node alone, of which it is the primary, for storages with so many epochs behind them.
-pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: u64) -> Result<()> {
-    let nobody = || Standing { ready: false, clock_off: false, epoch: 0, lasts: Vec::new() };
-    let Started { decisions, .. } = start(config, identity, nobody).await?;
-    let created = async {
-        decisions.create(&address(config)?).await.context("this node belongs to a cluster already")?;
-        let node = decisions.me();
-        let by = format!("standby init at {}", config.node.name);
-        let after = LeaseMark { epoch, seq: 0 };
-        let acks = config.replication.acks.map_or(0, |acks| acks.needed);
-        for entry in [
-            Entry::Create { epoch },
-            Entry::Join { node, member: member(config) },
-            Entry::Acknowledge { acks },
-            Entry::Promote { node, after, cause: Cause::Operator, used: None },
-        ] {
-            decide(&decisions, entry, &by).await?;
-        }
-        anyhow::Ok(())
-    };
-    let created = created.await;
-    decisions.stop().await;
-    created
 }
 
 /// The socket of gossip, beside the peer listener.
@@ -163,55 +125,6 @@ pub(super) fn gossip(
         members,
     };
     Ok(gossip::gossip(setup, stopped))
-}
-
-/// Has something decided as soon as there is a leader.
-async fn decide(decisions: &Decisions, entry: Entry, by: &str) -> Result<()> {
-    let mut last = None;
-    for _ in 0..50 {
-        match decisions.propose(entry.clone(), by, ATTEMPT).await {
-            Ok(_) => return Ok(()),
-            Err(error) => last = Some(error),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Err(last.map_or_else(|| anyhow::anyhow!("never tried"), Into::into))
-}
-
-/// Sees to it that the cluster knows this node as its configuration says.
-pub(super) async fn belong(config: NodeConfig, decisions: Decisions, known_as: Option<Member>) -> Result<()> {
-    let member = member(&config);
-    let admission = Admission { node: decisions.me(), address: address(&config)?, votes: member.voter };
-    let is_told = decisions.address_of(admission.node).as_ref() == Some(&admission.address)
-        && decisions.is_voter(admission.node) == admission.votes;
-    if known_as.as_ref() == Some(&member) && is_told {
-        return Ok(());
-    }
-    if known_as.is_none() && config.cluster.join.is_empty() {
-        warn!("this node belongs to no cluster yet: `standby init` makes one, `join` in [cluster] names one");
-    }
-    let mut told = false;
-    loop {
-        let mut joined = known_as.is_some() && is_told;
-        // Whoever it knows may have moved, too; and whoever was restarted alone knows itself.
-        for known in config.cluster.join.iter().chain(&decisions.addresses()) {
-            if joined {
-                break;
-            }
-            match decisions.join(known, &admission, ATTEMPT).await {
-                Ok(()) => joined = true,
-                Err(error) if !told => warn!(%known, %error, "cannot join yet"),
-                Err(_) => {}
-            }
-        }
-        told = true;
-        let entry = Entry::Join { node: decisions.me(), member: member.clone() };
-        if joined && decisions.propose(entry, &member.name, ATTEMPT).await.is_ok() {
-            info!(cluster = %config.cluster.name, "this node belongs to the cluster");
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
 }
 
 /// Follows whom it is told to, until the task is dropped.

@@ -49,6 +49,8 @@ pub(super) struct Stage {
     /// Nobody is followed.
     pub(super) idle: watch::Receiver<bool>,
     pub(super) part: watch::Sender<Part>,
+    /// An operator goes on with this node alone: who.
+    pub(super) refound: watch::Sender<Option<String>>,
     /// What was decided, but for leases, which change all the time.
     pub(super) decided: watch::Sender<Arc<Decided>>,
     /// How acknowledgements are waited for, if the cluster asks for them.
@@ -79,7 +81,7 @@ pub(super) async fn conduct(
     stage: Stage,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Started { decisions, decided, mut news, mut orders } = started;
+    let Started { decisions, decided, mut news, mut orders, .. } = started;
     let (events, mut happened) = mpsc::unbounded_channel();
     let start = RandomState::new().hash_one(SystemTime::now());
     let (machine, actions) = Failover::new(decisions.me(), start, timing, decided, clock());
@@ -301,12 +303,28 @@ impl Conductor {
                     self.handle(Event::HandOver { to, within });
                 }
             }
+            Order::Refound { by } => {
+                let _ = outcome.send(self.refound(by));
+            }
             Order::Promote { node, within, by } => {
                 info!(%node, %by, "an operator wants a primary");
                 self.handle(Event::Promote { node, within });
                 let _ = outcome.send(Ok("it is promoted as soon as no lease holds".to_owned()));
             }
         }
+    }
+
+    /// Goes on with this node alone.
+    fn refound(&mut self, by: String) -> Outcome {
+        if !self.machine.lease_is_over(clock().now) {
+            return Err("there is a primary that renews its lease".to_owned());
+        }
+        if !standing(&self.stage.copies, false).ready {
+            return Err("this node has no whole copy".to_owned());
+        }
+        warn!(%by, "an operator goes on with this node, without the majority of the voters");
+        self.stage.refound.send_replace(Some(by));
+        Ok("the log of the cluster is begun anew with this node alone, which takes office now".to_owned())
     }
 
     /// Waits until nothing is committed any more and the other has everything.

@@ -14,6 +14,16 @@ use crate::cli::storage_spec::StorageSpec;
 use crate::progress::LoggedProgress;
 use crate::replication::copy::Repair;
 
+/// Transactions that nobody else has: they were saved, and taken back.
+pub(super) struct Lost {
+    /// The storage.
+    pub(super) storage: String,
+    /// How many.
+    pub(super) transactions: u64,
+    /// Where they were saved.
+    pub(super) file: String,
+}
+
 /// What is to be done, by the names of the storages.
 pub(super) type Repairs = BTreeMap<String, Repair>;
 
@@ -35,15 +45,16 @@ pub(super) async fn asked_for(copies: &Copies) -> Repairs {
 }
 
 /// Mends copies that nobody has open.
-pub(super) fn mend(specs: &[StorageSpec], repairs: &Repairs) -> Result<()> {
+pub(super) fn mend(specs: &[StorageSpec], repairs: &Repairs) -> Result<Vec<Lost>> {
+    let mut lost = Vec::new();
     for spec in specs {
         match repairs.get(&spec.name) {
             None => {}
             Some(Repair::SetAside) => set_aside(spec)?,
-            Some(Repair::Rewind(fork)) => rewind(spec, *fork)?,
+            Some(Repair::Rewind(fork)) => lost.extend(rewind(spec, *fork)?),
         }
     }
-    Ok(())
+    Ok(lost)
 }
 
 fn set_aside(spec: &StorageSpec) -> Result<()> {
@@ -53,7 +64,7 @@ fn set_aside(spec: &StorageSpec) -> Result<()> {
     Ok(())
 }
 
-fn rewind(spec: &StorageSpec, fork: Tid) -> Result<()> {
+fn rewind(spec: &StorageSpec, fork: Tid) -> Result<Option<Lost>> {
     let options = OpenOptions { create: false, blob_dir: spec.blob_dir.clone(), ..OpenOptions::default() };
     let progress = LoggedProgress::new(&spec.name);
     let failed = || format!("cannot rewind {}", spec.path.display());
@@ -74,11 +85,14 @@ fn rewind(spec: &StorageSpec, fork: Tid) -> Result<()> {
                 saved_to = ?report.saved_to,
                 "lost transactions were saved and taken back"
             );
-            Ok(())
+            let file = report.saved_to.map_or_else(String::new, |path| path.display().to_string());
+            let transactions = report.transactions.len() as u64;
+            Ok(Some(Lost { storage: spec.name.clone(), transactions, file }))
         }
         Err(error @ RewindError::CannotRewind { .. }) => {
             warn!(storage = %spec.name, %error, "the lost transactions cannot be taken back");
-            set_aside(spec)
+            set_aside(spec)?;
+            Ok(None)
         }
         Err(error) => Err(error).with_context(failed),
     }

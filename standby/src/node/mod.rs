@@ -1,6 +1,8 @@
 //! `standby run`: a node of a cluster, from start to stop.
 
+mod again;
 mod auto;
+mod belonging;
 mod conductor;
 mod handover;
 mod listeners;
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use self::again::Again;
 pub(crate) use self::conductor::Part;
 use self::conductor::Stage;
 use self::listeners::Listeners;
@@ -71,7 +74,7 @@ pub fn create_cluster(config: NodeConfig) -> Result<()> {
                 );
                 epoch = epoch.max(lineage.epochs.newest());
             }
-            let created = auto::create(&config, identity, epoch).await;
+            let created = belonging::create(&config, identity, epoch).await;
             for service in &services {
                 service.close()?;
             }
@@ -90,16 +93,19 @@ fn service_settings(config: &NodeConfig) -> ServiceSettings {
 }
 
 async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
-    while let Some(repairs) = run_once(&config, &mut signals).await? {
-        let specs = config.storages.clone();
-        let mending = tokio::task::spawn_blocking(move || mend::mend(&specs, &repairs));
-        mending.await.map_err(|panic| anyhow!(panic))??;
+    let mut lost = Vec::new();
+    while let Some(again) = run_once(&config, &mut signals, std::mem::take(&mut lost)).await? {
+        lost = again.prepare(&config).await?;
     }
     Ok(())
 }
 
-/// Runs until the node is to stop, or copies must be mended before it can go on.
-async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<mend::Repairs>> {
+/// Runs until the node is to stop, or must start once more. What was lost before is told to the cluster.
+async fn run_once(
+    config: &NodeConfig,
+    signals: &mut Signals,
+    lost: Vec<mend::Lost>,
+) -> Result<Option<Again>> {
     let NodeConfig { node, zeo, limits, storages, .. } = config;
     let started = SystemTime::now();
     // Bound first: a port that is taken is found before a large file is indexed.
@@ -111,7 +117,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
     };
     let peer_address = peer.as_ref().map(PeerListener::address).transpose()?;
     let gossip = match (node.role, peer_address) {
-        (Role::Auto, Some(address)) => Some(auto::bind_gossip(address).await?),
+        (role, Some(address)) if role.is_decided() => Some(auto::bind_gossip(address).await?),
         _ => None,
     };
     let admin = match &config.listen.admin {
@@ -142,12 +148,13 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
     let (part, _) = watch::channel(match node.role {
         Role::Primary => Part::Primary,
         Role::Replica => Part::Replica,
-        Role::Auto => undecided,
+        Role::Auto | Role::Witness => undecided,
     });
     let mut decided = None;
     let mut surroundings = None;
+    let refound = watch::Sender::new(None);
     let (read_write, read_only) = match node.role {
-        Role::Auto => {
+        Role::Auto | Role::Witness => {
             let identity = identity.clone().context("a node of a cluster needs its secret")?;
             let members = watch::Sender::new(Arc::new(Members::default()));
             let (told, seen) = (copies.clone(), members.subscribe());
@@ -171,8 +178,9 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
             };
             let decisions = started.decisions.clone();
             background.spawn(auto::follow(targets, idle, decisions, options, identity, copies.clone()));
-            let known_as = started.decided.members().get(&started.decisions.me()).cloned();
-            let belonging = auto::belong(config.clone(), started.decisions.clone(), known_as);
+            let (founding, others) = (started.founding.clone(), started.others.clone());
+            let belonging =
+                belonging::belong(config.clone(), started.decisions.clone(), founding, others, lost);
             background.spawn(async move {
                 if let Err(error) = belonging.await {
                     warn!(error = format!("{error:#}"), "this node cannot join its cluster");
@@ -190,6 +198,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
                 part: part.clone(),
                 decided: known,
                 acks: config.replication.acks.unwrap_or_default(),
+                refound: refound.clone(),
             };
             let conducting = conductor::conduct(started, auto::timing(config), stage, stopped.clone());
             conductors.spawn(conducting);
@@ -254,7 +263,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
             info!(signal, "stopping");
             None
         }
-        repairs = mend::asked_for(&copies) => Some(repairs),
+        again = again::asked_for(&copies, decided.as_ref(), refound.subscribe()) => Some(again),
     };
     stop.send_replace(true);
     while conductors.join_next().await.is_some() {}

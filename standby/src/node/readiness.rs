@@ -52,7 +52,9 @@ pub(super) async fn keep(copies: Copies, keeper: Keeper) {
             });
         }
         keeper.set(of(&copies));
-        changes.join_next().await;
+        if changes.join_next().await.is_none() {
+            return; // a node without copies: nothing changes
+        }
     }
 }
 

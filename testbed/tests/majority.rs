@@ -1,0 +1,126 @@
+//! Clusters that have just enough voters, and clusters that have lost too many.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use standby_control::{Done, Forget, Promotion, Role};
+use standby_testbed::cluster::{Follows, Node};
+use standby_testbed::decided::{cluster, commit, primary, role, runtime, wait_for_followers};
+use standby_testbed::poll;
+
+fn change(asked: &Node, path: &str, wanted: &impl serde::Serialize) -> Result<String> {
+    let Done { done } = runtime()?.block_on(asked.control().change(path, wanted, Duration::from_secs(30)))?;
+    Ok(done)
+}
+
+fn history(node: &Node) -> Result<Vec<String>> {
+    let history = runtime()?.block_on(node.control().history())?;
+    Ok(history.happenings.into_iter().map(|entry| entry.text).collect())
+}
+
+#[test]
+fn two_nodes_with_data_and_a_witness_may_lose_one_of_them() -> Result<()> {
+    let folder = standby_testbed::place::scratch("witness")?;
+    let mut a = Node::new(folder.path(), "a", Follows::Decided(None))?;
+    a.init()?;
+    a.start()?;
+    let mut b = Node::new(folder.path(), "b", Follows::Decided(Some(&a)))?;
+    let mut witness = Node::new(folder.path(), "w", Follows::Votes(&a))?;
+    b.start()?;
+    witness.start()?;
+    poll::until("the witness to be counted", poll::PATIENCE, || {
+        Ok(history(&a)?.contains(&"w joined, in group local".to_owned()).then_some(()))
+    })?;
+    let mut nodes = [a, b];
+    wait_for_followers(&nodes)?;
+    for round in 0..3 {
+        let before = commit(&nodes, round, 5)?;
+        let old = primary(&nodes)?;
+        nodes[old].kill()?;
+        let after = commit(&nodes, 10 + round, 5)?;
+        ensure!(after > before, "tids grow");
+        nodes[old].start()?;
+        wait_for_followers(&nodes)?;
+        // It keeps its word through restarts, too.
+        witness.kill()?;
+        witness.start()?;
+    }
+    ensure!(role(&witness) == Some(Role::Undecided) || role(&witness) == Some(Role::Replica));
+    witness.stop()?;
+    nodes.iter_mut().try_for_each(Node::stop)?;
+    ensure!(std::fs::read(nodes[0].data())? == std::fs::read(nodes[1].data())?, "both have the same history");
+    Ok(())
+}
+
+#[test]
+fn an_operator_goes_on_with_one_node_that_is_left_and_the_others_find_out_and_join_it() -> Result<()> {
+    let folder = standby_testbed::place::scratch("majority")?;
+    let mut nodes = cluster(folder.path(), "")?;
+    commit(&nodes, 1, 10)?;
+    wait_for_followers(&nodes)?;
+    let last = primary(&nodes)?;
+    let left = (last + 1) % 3;
+    nodes[left].kill()?;
+    commit(&nodes, 2, 7)?; // nobody but the two others has these
+    for node in [last, (last + 2) % 3] {
+        nodes[node].kill()?;
+    }
+    nodes[left].start()?;
+    let name = nodes[left].name.clone();
+    let wanted = Promotion { node: name.clone(), force: false, without_majority: true };
+    let told = change(&nodes[left], "/v1/promote", &wanted).expect_err("it must be forced").to_string();
+    ensure!(told.contains("must be forced"), "{told}");
+    let wanted = Promotion { force: true, ..wanted };
+    poll::until("the node to go on alone", poll::PATIENCE, || {
+        Ok(change(&nodes[left], "/v1/promote", &wanted).ok())
+    })?;
+    ensure!(primary(&nodes)? == left);
+    commit(&nodes, 3, 5)?;
+    for node in [last, (last + 2) % 3] {
+        nodes[node].start()?;
+    }
+    wait_for_followers(&nodes)?;
+    ensure!(primary(&nodes)? == left, "the others follow");
+    let lost = poll::until("what was lost to be listed", poll::PATIENCE, || {
+        let told = history(&nodes[left])?;
+        let lost: Vec<String> = told.into_iter().filter(|text| text.contains("took back")).collect();
+        Ok((lost.len() == 2).then_some(lost))
+    })?;
+    ensure!(lost.iter().all(|text| text.contains(".fs")), "{lost:?}");
+
+    // The cluster is whole again: it may lose a node.
+    nodes[left].kill()?;
+    commit(&nodes, 4, 5)?;
+    nodes[left].start()?;
+    wait_for_followers(&nodes)?;
+    nodes.iter_mut().try_for_each(Node::stop)?;
+    let files: Vec<Vec<u8>> =
+        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
+    ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
+    Ok(())
+}
+
+#[test]
+fn a_node_that_was_removed_counts_no_more_and_does_not_come_back() -> Result<()> {
+    let folder = standby_testbed::place::scratch("forget")?;
+    let mut nodes = cluster(folder.path(), "")?;
+    let leader = primary(&nodes)?;
+    let gone = (leader + 1) % 3;
+    let forget = |node: &Node| Forget { node: node.name.clone() };
+    let told = change(&nodes[gone], "/v1/forget", &forget(&nodes[leader])).expect_err("it is needed");
+    ensure!(told.to_string().contains("is the primary: hand over first"), "{told}");
+    nodes[gone].kill()?;
+    let told = change(&nodes[leader], "/v1/forget", &forget(&nodes[gone]))?;
+    ensure!(told.ends_with("does not belong to the cluster any more"), "{told}");
+    nodes[gone].start()?;
+    poll::until("it to be told", poll::PATIENCE, || {
+        Ok(nodes[gone].log()?.contains("this node was removed from the cluster").then_some(()))
+    })?;
+    ensure!(role(&nodes[gone]) != Some(Role::Primary));
+    nodes[gone].kill()?;
+    // As a new node it may join.
+    std::fs::remove_file(nodes[gone].data().with_extension("fs.control.redb"))?;
+    nodes[gone].start()?;
+    wait_for_followers(&nodes)?;
+    nodes.iter_mut().try_for_each(Node::stop)
+}

@@ -298,6 +298,17 @@ fn a_pack_of_the_primary_is_one_of_its_replicas_and_of_theirs() -> Result<()> {
         })
         .with_context(|| node.log().unwrap_or_default())?;
     }
+    // Nobody holds on to the log of before, also when nothing more is committed.
+    for node in &mut nodes {
+        let name = node.name.clone();
+        let server = node.server()?;
+        poll::until(&format!("node {name} to close the log of before"), poll::PATIENCE, || {
+            let open = server.open_files()?;
+            let is_old =
+                |path: &String| path.ends_with("/Data.fs.old") || path.ends_with("/Data.fs (deleted)");
+            Ok((!open.iter().any(is_old)).then_some(()))
+        })?;
+    }
     commit(&nodes[0], 1, 5)?;
     wait_for_all(&nodes)?;
     for node in &mut nodes {

@@ -127,6 +127,22 @@ fn an_undo_that_leads_back_to_what_a_fast_recovery_left_out_brings_its_data() {
 }
 
 #[test]
+fn an_undo_that_leads_back_to_what_the_copy_alone_has_packed_brings_its_data() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    some_history(&from);
+    from.store(&[(1, &record(&[], "packed at the copy")), (9, b"unreachable")]);
+    let last = from.store(&[(1, &record(&[], "the last before its pack"))]);
+    follow(&from.storage, &to, Export::All);
+    to.storage.pack(last, PackOptions::default(), &NoProgress).expect("packed");
+    from.undo(last);
+    from.undo(from.storage.last_tid());
+    assert_eq!(follow(&from.storage, &to, Export::All), 2);
+    from.storage.pack(last, PackOptions::default(), &NoProgress).expect("packed");
+    check_copy(&from, to);
+}
+
+#[test]
 fn a_copy_of_what_is_current_can_be_brought_up_to_date_in_the_same_way() {
     let ((_one, from), (_other, to)) = (place(), place());
     let (from, to) = (Site::open(&from), Site::open(&to));

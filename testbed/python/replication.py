@@ -17,6 +17,7 @@ from common import say
 from persistent.mapping import PersistentMapping
 from ZEO.Exceptions import ServerException
 from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
 from ZODB.POSException import UndoError
 from ZODB.utils import oid_repr
@@ -48,6 +49,36 @@ def site(primary, folder):
     connection.close()
     db.close()
     say('written')
+
+
+def shelf(primary, folder, name):
+    """A shelf of books with blobs is filled and changed beside others, a round whenever we are told, with an undo."""
+    db = database(primary, blob_dir=os.path.join(folder, f'client-blobs-{name}'))
+    while True:
+        try:
+            with db.transaction() as connection:
+                connection.root()[name] = BTrees.OOBTree.OOBTree()
+            break
+        except ConflictError:
+            pass  # another one had a shelf put up at the same time
+    say('begun')
+    for round in range(100):
+        order = sys.stdin.readline().strip()
+        if order == 'stop':
+            break
+        assert order == 'go', order
+        for number in range(12):
+            with db.transaction(note=f'{name} {round} {number}') as connection:
+                shelf = connection.root()[name]
+                for key in range(number, number + 5):
+                    shelf[key] = PersistentMapping(round=round, text=f'{name} ' * 50)
+                if number % 3 == 0:
+                    shelf[1000 + number] = ZODB.blob.Blob(content(round * 12 + number))
+        mine = [found['id'] for found in db.undoInfo(0, 100) if found['description'].startswith(name)]
+        db.undo(mine[0])
+        transaction.commit()
+        say('written')
+    db.close()
 
 
 def history(primary):
@@ -130,11 +161,20 @@ def writer(primary):
 
 
 def reader(replica):
-    """Both objects have the same stamp at all times, and it only grows, up to the one that we are told."""
+    """Both objects have the same stamp at all times, and it only grows, up to the one that we are told. What the cache
+    says is what the replica has, and every change of theirs came as an invalidation, in order."""
     db = database(replica, read_only=True)
+    storage = db.storage
     connection = db.open()
     assert connection.isReadOnly()
-    last, seen = -1, 0
+    invalidated = []
+    adapter = storage._db  # between the client and its connections
+    invalidate = adapter.invalidate
+    def note(tid, oids):
+        invalidated.append((tid, set(oids)))
+        invalidate(tid, oids)
+    adapter.invalidate = note
+    last, seen, begun = -1, 0, None
     say('reading')
     final = []
     def listen():
@@ -145,17 +185,28 @@ def reader(replica):
         connection.sync()
         root = connection.root()
         if 'two' in root:
-            one, two = root['one']['stamp'], root['two']['stamp']
-            assert one == two, (one, two)
-            assert one >= last, (one, last)
-            seen += one != last
-            last = one
+            one, two = root['one'], root['two']
+            assert one['stamp'] == two['stamp'], (one['stamp'], two['stamp'])
+            assert one['stamp'] >= last, (one['stamp'], last)
+            seen += one['stamp'] != last
+            last = one['stamp']
+            # What we see is as of this transaction. The replica has had it; what it says of that does not go by the cache.
+            bound = connection._storage._start
+            data, serial, _ = storage._call('loadBefore', one._p_oid, bound)
+            assert serial == one._p_serial == two._p_serial, (serial, one._p_serial, two._p_serial)
+            if begun is None:
+                begun = (last, serial)
             if final and last == final[0]:
                 break
         if final:
             assert time.time() < deadline, (last, final)
         else:
             deadline = time.time() + PATIENCE
+    tids = [tid for tid, _ in invalidated]
+    assert tids == sorted(set(tids)), 'out of order'
+    both = {one._p_oid, two._p_oid}
+    changes = [tid for tid, oids in invalidated if both <= oids and tid > begun[1]]
+    assert len(changes) == last - begun[0], (len(changes), last, begun)
     connection.close()
     db.close()
     say(f'seen {seen}')
@@ -290,7 +341,7 @@ def pack(primary):
 
 
 main({
-    'site': site, 'lost': lost, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
+    'site': site, 'shelf': shelf, 'lost': lost, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
     'history': history, 'undo': undo, 'refuse': refuse, 'current': current,
     'blob_bytes': blob_bytes, 'library': library,
 })

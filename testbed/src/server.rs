@@ -226,6 +226,14 @@ impl Server {
         Ok(kib * 1024)
     }
 
+    /// What it has open: paths, of files that were removed with ` (deleted)` behind them.
+    pub fn open_files(&self) -> Result<Vec<String>> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.0.id()))?;
+        // One that is closed meanwhile is not open.
+        let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        Ok(links.map(|link| link.to_string_lossy().into_owned()).collect())
+    }
+
     /// Sets what the process may have at most of a resource, from now on.
     pub fn limit(&self, resource: Resource, most: u64) -> Result<()> {
         prlimit(Some(self.pid()?), resource, Rlimit { current: Some(most), maximum: Some(most) })?;

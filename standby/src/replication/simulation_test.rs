@@ -65,6 +65,8 @@ struct World {
     links: Vec<Option<Link>>,
     /// What each node follows.
     routes: Vec<Route>,
+    /// Nodes crash between any two actions.
+    faults: bool,
     /// All that a primary ever committed.
     committed: Vec<Transaction>,
     log: Vec<String>,
@@ -235,6 +237,7 @@ impl World {
             copies,
             links,
             routes: vec![Route::default(); NODES],
+            faults: false,
             committed: Vec::new(),
             log: Vec::new(),
         };
@@ -350,6 +353,10 @@ impl World {
 
     fn act_as_sink(&mut self, node: usize, actions: Vec<sink::Action>) {
         for action in actions {
+            if self.faults && self.random.below(150) == 0 {
+                self.note(format!("n{node} crashes before {action:?}"));
+                return self.crash(node);
+            }
             let Some(link) = &mut self.links[node] else { return };
             match action {
                 sink::Action::Send(message) => link.to_source.push_back(message.encode()),
@@ -547,6 +554,31 @@ impl World {
         }
     }
 
+    /// What was not applied is gone, and so are the links.
+    fn crash(&mut self, node: usize) {
+        self.hang_up(node);
+        self.cut_from(node);
+    }
+
+    /// What a node has of a stream that flows is the beginning of what its source has.
+    fn check_prefixes(&self) {
+        for (node, link) in self.links.iter().enumerate() {
+            let Some(link) = link else { continue };
+            let (copy, source) = (&self.copies[node], &self.copies[link.source_node]);
+            let last = copy.last();
+            if link.source.is_flowing() && copy.recovering.is_none() && last.tid > source.first.tid {
+                assert_eq!(source.place_before(last.tid), Some(last), "n{node} of n{}", link.source_node);
+                let since = copy.first.tid.max(source.first.tid);
+                let of = |copy: &Copy| {
+                    let between =
+                        |known: &&Transaction| known.place.tid > since && known.place.tid <= last.tid;
+                    copy.history.iter().filter(between).cloned().collect::<Vec<_>>()
+                };
+                assert_eq!(of(copy), of(source), "n{node} of n{}", link.source_node);
+            }
+        }
+    }
+
     fn step(&mut self) {
         let node = self.random.below(NODES);
         match self.random.below(100) {
@@ -564,9 +596,7 @@ impl World {
             }
             93..96 => self.hang_up(node),
             96 => {
-                // A crash: what was not applied is gone, and so are the links.
-                self.hang_up(node);
-                self.cut_from(node);
+                self.crash(node);
             }
             97 => {
                 let until = Tid::new(self.tid - self.random.next() % 40);
@@ -602,6 +632,7 @@ impl World {
     /// No more faults: everyone follows the primary until they have it all.
     fn converge(&mut self) {
         let primary = self.primary;
+        self.faults = false;
         for _ in 0..20_000 {
             let all = |copy: &Copy| copy.last() == self.copies[primary].last() && copy.recovering.is_none();
             if self.copies.iter().all(all) && (0..NODES).all(|node| self.descends(node)) {
@@ -647,8 +678,10 @@ fn run(seed: u64) {
     let mut world = World::new(seed);
     let steps = 200 + world.random.below(1500);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        world.faults = true;
         for _ in 0..steps {
             world.step();
+            world.check_prefixes();
         }
         world.converge();
         world.check();

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use standby_control::NodeStatus;
+use standby_control::{Done, Failure, HistoryAnswer, NodeStatus};
 use tokio::net::UnixStream;
 
 /// No answer is longer, in bytes.
@@ -38,25 +39,50 @@ impl Client {
         self.get("/v1/status").await
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let answer = tokio::time::timeout(PATIENCE, self.ask(path)).await;
-        answer.with_context(|| format!("unix:{} did not answer in {PATIENCE:?}", self.socket.display()))?
+    /// What has happened to the cluster.
+    ///
+    /// # Errors
+    /// It cannot be reached, or belongs to no cluster that decides.
+    pub async fn history(&self) -> Result<HistoryAnswer> {
+        self.get("/v1/history").await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    /// Has something changed, which may take so much longer than an answer. What was done.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses, and says why.
+    pub async fn change(&self, path: &str, wanted: &impl Serialize, takes: Duration) -> Result<Done> {
+        self.within(PATIENCE + takes, self.ask(Method::POST, path, serde_json::to_vec(wanted)?)).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.within(PATIENCE, self.ask(Method::GET, path, Vec::new())).await
+    }
+
+    async fn within<T>(&self, limit: Duration, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = tokio::time::timeout(limit, answer).await;
+        answer.with_context(|| format!("unix:{} did not answer in {limit:?}", self.socket.display()))?
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T> {
         let shown = self.socket.display();
         let stream = UnixStream::connect(&self.socket).await.with_context(|| {
             format!("no node answers at unix:{shown}: is it running, with `admin` in [listen]?")
         })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request = Request::get(path).header("host", "standby").body(Empty::<Bytes>::new())?;
+        let request = Request::builder().method(method).uri(path).header("host", "standby");
+        let request = request.header("content-type", "application/json");
+        let request = request.body(Full::new(Bytes::from(body)))?;
         let response =
             sender.send_request(request).await.with_context(|| format!("unix:{shown} broke off"))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("unix:{shown}: {error}"))?.to_bytes();
         if !status.is_success() {
+            if let Ok(Failure { error }) = serde_json::from_slice(&body) {
+                bail!("refused: {error}");
+            }
             bail!("the node refused: {status}: {}", String::from_utf8_lossy(&body).trim());
         }
         serde_json::from_slice(&body).with_context(|| format!("unix:{shown} answers something else"))

@@ -1,6 +1,7 @@
 //! The operator's tool: a client of the control API.
 
 pub mod client;
+pub mod history;
 pub mod status;
 mod table;
 pub mod units;

@@ -1,18 +1,26 @@
 //! The operator's tool.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 use standby_admin::client::Client;
-use standby_admin::status;
+use standby_admin::{history, status};
+use standby_control::{Acknowledgements, Ban, Forget, Pause, Promotion, Switchover};
 
 /// Shows and steers a Standby cluster.
+///
+/// Exit status: 0 it was done; 1 it was not, and the message says why; 2 the arguments are wrong.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
     /// The control API of a node, as `admin` in its [listen] says.
     #[arg(long, value_name = "unix:PATH", env = "STANDBY_ADMIN")]
     admin: String,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -20,10 +28,60 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// What the node does, how far it is, and who follows it.
-    Status {
-        /// As JSON, for programs.
+    Status,
+    /// What has happened: promotions, joins, settings; newest last.
+    History {
+        /// No more than so many.
+        #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
+        last: usize,
+    },
+    /// Makes a replica the primary and the primary a replica, without losing anything.
+    ///
+    /// New votes of clients wait until it is done. If the replica does not have everything in time, nothing changes.
+    Switchover {
+        /// The replica [default: the best one].
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// How long the replica may take to have everything, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+        timeout: f64,
+        /// Change nothing, and say what is in the way.
         #[arg(long)]
-        json: bool,
+        dry_run: bool,
+    },
+    /// Makes a node the primary that would not become it by itself: one of another group, or one that lacks transactions.
+    ///
+    /// What only the others have is lost. Waits until the primary's lease has ended; where there is a primary, use `switchover`.
+    Promote {
+        /// The node.
+        node: String,
+        /// Yes, something may be lost.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Turns automatic failover off: nobody takes a primary's place by itself.
+    Pause,
+    /// Turns automatic failover on again.
+    Resume,
+    /// Keeps a node from being promoted by itself.
+    Ban {
+        /// The node.
+        node: String,
+    },
+    /// Lets a banned node be promoted again.
+    Unban {
+        /// The node.
+        node: String,
+    },
+    /// Removes a node for good: its vote does not count any more, and it does not come back.
+    Forget {
+        /// The node.
+        node: String,
+    },
+    /// Sets how many replicas must acknowledge each transaction before its client is answered.
+    Acks {
+        /// 0: none.
+        count: usize,
     },
 }
 
@@ -44,10 +102,55 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> anyhow::Result<String> {
     let client = Client::new(&arguments.admin);
-    match arguments.command {
-        Command::Status { json } => {
+    let json = arguments.json;
+    let soon = Duration::ZERO;
+    match &arguments.command {
+        Command::Status => {
             let told = client.status().await?;
-            Ok(if json { serde_json::to_string_pretty(&told)? + "\n" } else { status::shown(&told) })
+            shown(json, &told, || status::shown(&told))
+        }
+        Command::History { last } => {
+            let told = client.history().await?;
+            shown(json, &told, || history::shown(&told, *last))
+        }
+        Command::Switchover { to, timeout, dry_run } => {
+            let (to, timeout_seconds) = (to.clone(), Some(*timeout));
+            let takes = Duration::try_from_secs_f64(*timeout).unwrap_or_default();
+            change(arguments, "/v1/switchover", &Switchover { to, timeout_seconds, dry_run: *dry_run }, takes)
+                .await
+        }
+        Command::Promote { node, force } => {
+            let wanted = Promotion { node: node.clone(), force: *force };
+            change(arguments, "/v1/promote", &wanted, Duration::from_secs(60)).await
+        }
+        Command::Pause => change(arguments, "/v1/pause", &Pause { paused: true }, soon).await,
+        Command::Resume => change(arguments, "/v1/pause", &Pause { paused: false }, soon).await,
+        Command::Ban { node } => {
+            change(arguments, "/v1/ban", &Ban { node: node.clone(), banned: true }, soon).await
+        }
+        Command::Unban { node } => {
+            change(arguments, "/v1/ban", &Ban { node: node.clone(), banned: false }, soon).await
+        }
+        Command::Forget { node } => {
+            change(arguments, "/v1/forget", &Forget { node: node.clone() }, soon).await
+        }
+        Command::Acks { count } => {
+            change(arguments, "/v1/acknowledgements", &Acknowledgements { acks: *count }, soon).await
         }
     }
+}
+
+/// Has something changed, and tells what was done.
+async fn change(
+    arguments: &Arguments,
+    path: &str,
+    wanted: &impl Serialize,
+    takes: Duration,
+) -> anyhow::Result<String> {
+    let told = Client::new(&arguments.admin).change(path, wanted, takes).await?;
+    shown(arguments.json, &told, || format!("{}\n", told.done))
+}
+
+fn shown(json: bool, told: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<String> {
+    Ok(if json { serde_json::to_string_pretty(told)? + "\n" } else { text() })
 }

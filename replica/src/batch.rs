@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::io;
@@ -8,7 +9,7 @@ use std::time::SystemTime;
 use crate::blobs::Placed;
 use crate::checksum::Chain;
 use crate::committer::{Job, Publish};
-use crate::format::{RecordHead, TransactionHead};
+use crate::format::{RECORD_HEADER, RecordHead, TransactionHead, number};
 use crate::index::{Mark, TransactionEntry};
 use crate::inner::{Generation, Inner};
 use crate::recent::Mix;
@@ -296,6 +297,22 @@ impl Writer {
         found.ok_or(CommitError::BackPointer { oid, data_tid })
     }
 
+    /// The data that a record of the log, or of this batch, has or leads to.
+    fn pointed_data(&self, oid: Oid, mut position: u64) -> Result<Option<Cow<'_, [u8]>>, ReadError> {
+        while let Some(at) = position.checked_sub(self.written) {
+            let record = &self.bytes[at as usize..];
+            let head = RecordHead::decode(record).expect("records are collected whole");
+            let body = &record[RECORD_HEADER..];
+            if head.data_length != 0 {
+                return Ok(Some(Cow::Borrowed(&body[..head.data_length as usize])));
+            }
+            position = number(body, 0);
+        }
+        let mut data = Vec::new();
+        let found = self.generation.log.data_at(oid, position, ReadMode::MayBlock, &mut data)?;
+        Ok(found.then_some(Cow::Owned(data)))
+    }
+
     fn build(
         &mut self,
         transaction: &Transaction,
@@ -349,9 +366,10 @@ impl Writer {
                         }
                     }
                 }
-                Body::Pointer { data_tid, .. } => {
+                Body::Pointer { .. } => {
                     if counted {
-                        chain.pointer(oid, data_tid);
+                        let data = self.pointed_data(oid, back).map_err(read)?;
+                        chain.pointer(oid, data.as_deref());
                     }
                     self.bytes.extend_from_slice(&back.to_be_bytes());
                 }

@@ -2,8 +2,9 @@
 //!
 //! Every transaction has one, made with XXH3 (128 bits, seed 0) from its predecessor's (16 zero bytes at the
 //! start of the log) and its own content. Where in the log a transaction lies and its status do not count, so that a copy at
-//! other positions, and one whose transactions are marked as packed, have the same. What is hashed, numbers
-//! big-endian:
+//! other positions, and one whose transactions are marked as packed, have the same. Neither does it count whether a
+//! record has its data itself or points back to them, so that a copy that lacks what is pointed to can have the data
+//! instead. What is hashed, numbers big-endian:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -14,9 +15,8 @@
 //! | 2 + n | extension, after its length |
 //! | | for each record, in the order of the log: |
 //! | 8 | oid |
-//! | 1 | 0: no data; 1: data; 2: back pointer |
-//! | 8 + n | tag 1 only: the data, after their length |
-//! | 8 | tag 2 only: the tid of the record that is pointed to |
+//! | 1 | 0: no data; 1: data; 2: a back pointer that leads to no record, which is damage |
+//! | 8 + n | tag 1 only: the data, after their length, also where the record points back to them |
 //! | | after the records: |
 //! | 8 | the number of records |
 //!
@@ -103,10 +103,20 @@ impl Chain {
         self.hasher.write(data);
     }
 
-    /// A back pointer to the object's record in transaction `data_tid`.
-    pub(crate) fn pointer(&mut self, oid: Oid, data_tid: Tid) {
+    /// A back pointer that leads to these data, or to none.
+    pub(crate) fn pointer(&mut self, oid: Oid, data: Option<&[u8]>) {
+        match data {
+            None => self.nothing(oid),
+            Some(data) => {
+                self.data_follow(oid, data.len() as u64);
+                self.data(data);
+            }
+        }
+    }
+
+    /// A back pointer that leads to no record.
+    pub(crate) fn broken_pointer(&mut self, oid: Oid) {
         self.begin(oid, 2);
-        self.hasher.write(&data_tid.to_bytes());
     }
 
     pub(crate) fn finish(mut self) -> Checksum {
@@ -132,16 +142,19 @@ mod tests {
         chain.data_follow(Oid::new(1), 4);
         chain.data(b"da");
         chain.data(b"ta");
-        chain.pointer(Oid::new(2), Tid::new(8));
+        chain.pointer(Oid::new(2), Some(b"back"));
         chain.nothing(Oid::new(3));
+        chain.pointer(Oid::new(4), None);
+        chain.broken_pointer(Oid::new(5));
 
         let mut bytes = 7u128.to_be_bytes().to_vec();
         bytes.extend(9u64.to_be_bytes());
         bytes.extend(b"\0\x02me\0\0\0\x03ext");
         bytes.extend(b"\0\0\0\0\0\0\0\x01\x01\0\0\0\0\0\0\0\x04data");
-        bytes.extend(b"\0\0\0\0\0\0\0\x02\x02\0\0\0\0\0\0\0\x08");
-        bytes.extend(b"\0\0\0\0\0\0\0\x03\0");
-        bytes.extend(3u64.to_be_bytes());
+        bytes.extend(b"\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0\0\x04back");
+        bytes.extend(b"\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\x04\0");
+        bytes.extend(b"\0\0\0\0\0\0\0\x05\x02");
+        bytes.extend(5u64.to_be_bytes());
         assert_eq!(chain.finish(), Checksum(twox_hash::XxHash3_128::oneshot(&bytes)));
     }
 }

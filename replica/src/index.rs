@@ -27,7 +27,7 @@ use crate::{Checksum, Oid, ReadError, Tid};
 const OBJECTS: TableDefinition<u64, u64> = TableDefinition::new("objects");
 const TRANSACTIONS: TableDefinition<u64, (u64, u128)> = TableDefinition::new("transactions");
 const MARK: TableDefinition<&str, u128> = TableDefinition::new("mark");
-const FORMAT: u128 = 1;
+const FORMAT: u128 = 2;
 
 /// How far into the log something goes, and what is known there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

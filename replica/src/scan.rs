@@ -8,13 +8,15 @@ use crate::format::{
 };
 use crate::log::LogFile;
 use crate::window::Window;
-use crate::{Oid, ReadError, Tid};
+use crate::{Oid, ReadError, ReadMode, Tid};
 
 /// Reads the log transaction by transaction, believes nothing, and computes the running checksum.
 pub(crate) struct Scanner {
     window: Window,
     records: Vec<ScannedRecord>,
     metadata: Vec<u8>,
+    /// What a back pointer leads to.
+    pointed: Vec<u8>,
 }
 
 /// What lies at a position of the log.
@@ -62,7 +64,8 @@ pub(crate) struct Bad {
 impl Scanner {
     /// Reads up to `end`.
     pub(crate) fn new(log: Arc<LogFile>, end: u64) -> Self {
-        Self { window: Window::new(log, 1 << 20, end), records: Vec::new(), metadata: Vec::new() }
+        let window = Window::new(log, 1 << 20, end);
+        Self { window, records: Vec::new(), metadata: Vec::new(), pointed: Vec::new() }
     }
 
     /// The records of the transaction that was scanned last, in the order of the log.
@@ -194,9 +197,11 @@ impl Scanner {
             } else if pointer >= at || pointer < LOG_START {
                 return wrong("a back pointer to where no record can be");
             } else {
-                let mut bytes = [0; RECORD_HEADER];
-                self.window.log().read_fully(&mut bytes, pointer)?;
-                chain.pointer(oid, RecordHead::decode(&bytes).expect("a whole header").tid);
+                match self.window.log().data_at(oid, pointer, ReadMode::MayBlock, &mut self.pointed) {
+                    Ok(found) => chain.pointer(oid, found.then_some(&self.pointed)),
+                    Err(ReadError::Io(error)) => return Err(error),
+                    Err(_) => chain.broken_pointer(oid),
+                }
             }
         } else {
             chain.data_follow(oid, head.data_length);

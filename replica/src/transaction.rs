@@ -171,11 +171,21 @@ impl Transaction {
         }
     }
 
-    /// Stores a back pointer in any case, since another copy has one there. If a pack drops what it leads to before this
-    /// is committed, this fails.
-    pub(crate) fn point_exactly(&mut self, oid: Oid, data_tid: Tid) -> Result<(), TransactionError> {
+    /// Stores a back pointer, since another copy has one there that leads to these data (to none, if they are empty). Where
+    /// this copy has nothing to point to, and it will not come any more, stores the data themselves. If a pack drops what
+    /// it leads to before this is committed, this fails.
+    pub(crate) fn point_or_store(
+        &mut self,
+        oid: Oid,
+        data_tid: Tid,
+        data: &[u8],
+    ) -> Result<(), TransactionError> {
         let pin = self.storage.pins.pin(oid, data_tid);
-        let found = self.storage.now_held().find_record(oid, data_tid).map_err(Box::new)?;
+        let now = self.storage.now_held();
+        let found = now.find_record(oid, data_tid).map_err(Box::new)?;
+        if found.is_none() && data_tid <= now.first_place().tid {
+            return self.store(oid, data);
+        }
         let position = found.map_or(0, |(position, _)| position);
         self.put(oid, Body::Pointer { data_tid, position });
         self.pins.insert(oid.get(), pin);

@@ -87,6 +87,59 @@ fn a_copy_of_what_is_current_has_that_and_goes_on_whole() {
     check_copy(&from, to);
 }
 
+#[test]
+fn an_undo_that_leads_back_to_what_a_fast_recovery_left_out_brings_its_data() {
+    let ((_one, from), (_other, to), (_third, whole)) = (place(), place(), place());
+    let (from, to, whole) = (Site::open(&from), Site::open(&to), Site::open(&whole));
+    let data = |text| record(&[], text);
+    from.store(&[
+        (0, &record(&[1, 2, 3, 4], "root")),
+        (1, &data("one")),
+        (2, &data("kept")),
+        (4, &data("four")),
+    ]);
+    let again = from.store(&[(1, &data("one again")), (3, &data("there"))]);
+    let mut deletes = from.begin();
+    deletes.delete(Oid::new(3)).expect("collected");
+    let deletion = from.commit(deletes);
+    let change = from.store(&[(1, &data("changed")), (4, &data("changed"))]);
+    follow(&from.storage, &whole, Export::All);
+    follow(&from.storage, &to, Export::Current);
+
+    // These lead to records that are not in the one copy, and again to the first of them.
+    let undo = from.undo(change);
+    from.undo(deletion);
+    let again_changed = from.undo(undo);
+    from.undo(again_changed);
+    assert_eq!(from.load(1), Some(data("one again")));
+    // This one leads to a record that both have.
+    let kept = from.store(&[(2, &data("changed"))]);
+    from.undo(kept);
+    assert_eq!(follow(&from.storage, &to, Export::All), 6);
+    assert_eq!(to.load(3), Some(data("there")));
+
+    // A copy that has every record can go on with that one.
+    assert_eq!(follow(&to.storage, &whole, Export::All), 6);
+    check_copy(&from, whole);
+    from.storage.pack(again, PackOptions::default(), &NoProgress).expect("packed");
+    to.storage.pack(to.storage.last_tid(), PackOptions::default(), &NoProgress).expect("packed");
+    check_copy(&from, to);
+}
+
+#[test]
+fn a_copy_of_what_is_current_can_be_brought_up_to_date_in_the_same_way() {
+    let ((_one, from), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&from), Site::open(&to));
+    some_history(&from);
+    follow(&from.storage, &to, Export::Current);
+    from.store(&[(1, &record(&[], "in between"))]);
+    from.store(&[(1, &record(&[], "later")), (2, &record(&[], "later"))]);
+    assert_eq!(follow(&from.storage, &to, Export::Current), 1);
+    from.store(&[(2, &record(&[], "after that"))]);
+    follow(&from.storage, &to, Export::All);
+    check_copy(&from, to);
+}
+
 /// The copy has what is current, the same checksum, also with an index that is made anew, and is right.
 fn check_copy(from: &Site, to: Site) {
     for oid in 0..10 {
@@ -161,6 +214,75 @@ fn an_export_goes_on_in_the_log_of_before_while_that_is_packed() {
         last = Some(tid);
     }
     assert_eq!(last, Some(later));
+    assert_eq!(to.storage.last_place(), from.storage.last_place());
+}
+
+/// How many files this process has open that were removed from the folder of this path.
+fn removed_and_open(path: &std::path::Path) -> usize {
+    let folder = path.parent().expect("a folder").to_string_lossy().into_owned();
+    let open = std::fs::read_dir("/proc/self/fd").expect("what is open");
+    let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links
+        .map(|link| link.to_string_lossy().into_owned())
+        .filter(|link| link.starts_with(&folder) && link.contains("Data.fs") && link.ends_with("(deleted)"))
+        .count()
+}
+
+fn wait_until_let_go_of(path: &std::path::Path) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while removed_and_open(path) > 0 {
+        assert!(std::time::Instant::now() < deadline, "the log of before is still open");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_export_that_has_everything_lets_go_of_a_log_that_was_packed() {
+    let (_one, path) = place();
+    let from = Site::open(&path);
+    some_history(&from);
+    for what in [Export::All, Export::Current] {
+        let mut exporter = from.storage.export(Tid::ZERO, what).expect("readable");
+        while exporter.next(&mut Vec::new()).expect("readable").is_some() {}
+        from.store(&[(1, &record(&[], "again"))]);
+        while exporter.next(&mut Vec::new()).expect("readable").is_some() {}
+        let options = PackOptions { keep_old: false, ..PackOptions::default() };
+        from.storage.pack(from.storage.last_tid(), options, &NoProgress).expect("packed");
+        assert!(removed_and_open(&path) > 0, "nothing was packed");
+        assert_eq!(exporter.next(&mut Vec::new()).expect("readable"), None);
+        wait_until_let_go_of(&path);
+        let later = from.store(&[(1, &record(&[], "later"))]);
+        let next = exporter.next(&mut Vec::new()).expect("readable").expect("there is more");
+        assert_eq!((next.tid, next.checksum), (later, from.storage.last_place().checksum));
+    }
+}
+
+#[test]
+fn an_export_lets_go_of_a_log_that_was_packed_as_soon_as_the_rest_of_both_is_the_same() {
+    let ((_one, path), (_other, to)) = (place(), place());
+    let (from, to) = (Site::open(&path), Site::open(&to));
+    some_history(&from);
+    let until = from.storage.last_tid();
+    let mut exporter = from.storage.export(Tid::ZERO, Export::All).expect("readable");
+    for at in 0..3 {
+        from.store(&[(1, &record(&[], &format!("after the pack time {at}")))]);
+    }
+    let mut take = || {
+        let mut portable = Vec::new();
+        let next = exporter.next(&mut portable).expect("readable")?;
+        let mut transaction = to.storage.import(&portable).expect("right");
+        transaction.expect_checksum(next.checksum);
+        Some(to.commit(transaction))
+    };
+    take().expect("the first");
+    let options = PackOptions { keep_old: false, ..PackOptions::default() };
+    from.storage.pack(until, options, &NoProgress).expect("packed");
+    while take().expect("a transaction") < until {
+        assert!(removed_and_open(&path) > 0, "what was packed was to be sent as it was");
+    }
+    take().expect("the first after the pack time");
+    wait_until_let_go_of(&path);
+    while take().is_some() {}
     assert_eq!(to.storage.last_place(), from.storage.last_place());
 }
 

@@ -58,6 +58,7 @@ def writer(mode, name, folder, *texts):
     threading.Thread(target=listen, daemon=True).start()
     acknowledged = 0
     said = ''
+    longest, last = 0, time.perf_counter()
     while told[0] != 'stop':
         tried = []
         mark = told[0]
@@ -72,10 +73,13 @@ def writer(mode, name, folder, *texts):
                 tried.append(mine['count'])
         retried('counting', count)
         acknowledged = tried[-1]
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
         if mark != said:
             # This one began after it was asked for.
             said = mark
-            say('wrote %s' % mark)
+            say('wrote %s longest gap %.1f ms' % (mark, longest * 1000))
+            longest = 0
     last = db.storage.lastTransaction()
     db.close()
     say('ended at %d, %s' % (acknowledged, tid_repr(last)))

@@ -8,14 +8,17 @@ import time
 
 import BTrees.OOBTree
 import transaction
+import ZODB
 import ZODB.blob
 from common import database
 from common import hear
 from common import main
 from common import say
 from persistent.mapping import PersistentMapping
+from ZEO.Exceptions import ServerException
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import POSKeyError
+from ZODB.POSException import UndoError
 from ZODB.utils import oid_repr
 from ZODB.utils import tid_repr
 
@@ -45,6 +48,66 @@ def site(primary, folder):
     connection.close()
     db.close()
     say('written')
+
+
+def history(primary):
+    """One object changes, and back; the last change can be taken back again."""
+    db = database(primary)
+    changes(db)
+    say('undo ' + db.undoInfo(0, 2)[1]['id'].decode())
+    db.close()
+
+
+def changes(db):
+    for value in 'first', 'second':
+        with db.transaction() as connection:
+            connection.root()['value'] = value
+    db.undo(db.undoInfo(0, 1)[0]['id'])
+    transaction.commit()
+    with db.transaction() as connection:
+        assert connection.root()['value'] == 'first'
+
+
+def undo(primary):
+    """The last change is taken back."""
+    db = database(primary)
+    db.undo(db.undoInfo(0, 1)[0]['id'])
+    transaction.commit()
+    with db.transaction() as connection:
+        assert connection.root()['value'] == 'second'
+    db.close()
+
+
+def undone(db, id):
+    """How the undo of a transaction fails."""
+    try:
+        db.undo(id)
+        transaction.commit()
+    except UndoError as error:
+        transaction.abort()
+        return 'ZODB.POSException.UndoError', error._reason
+    except ServerException as error:  # as stock ZEO passes exceptions on in msgpack
+        transaction.abort()
+        name, state = error.args
+        return name, state['_reason']
+    raise AssertionError('it was undone')
+
+
+def refuse(primary, folder, id):
+    """What is older than a fast recovery cannot be undone, as what a FileStorage has packed cannot."""
+    stock = ZODB.DB(FileStorage(os.path.join(folder, 'packed.fs'), create=True))
+    changes(stock)
+    packed = stock.undoInfo(0, 2)[1]['id']
+    stock.pack()
+    expected = undone(stock, packed)
+    stock.close()
+    db = database(primary)
+    assert undone(db, id.encode()) == expected, (undone(db, id.encode()), expected)
+    with db.transaction() as connection:
+        assert connection.root()['value'] == 'second'
+        connection.root()['other'] = 'after that'
+    db.close()
+    say(f'refused: {expected}')
 
 
 def writer(primary):
@@ -184,6 +247,10 @@ def blobs(path):
     return found
 
 
+def blob_bytes(path):
+    say(f'{sum(os.path.getsize(name) for name in blobs(path).values())} bytes')
+
+
 def loaded(storage, oid):
     """The current revision; nothing of an object whose creation was undone."""
     try:
@@ -203,8 +270,17 @@ def current(first, *others):
     say('equal')
 
 
-def count(path):
-    say(f'{sum(1 for _ in records(path))} transactions')
+def lost(before, fork, saved):
+    """What was saved is all that the file had after the fork, record by record, and nothing else."""
+    after = [one for one in records(before) if one[0][0] > bytes.fromhex(fork)]
+    tids = {head[0] for head, _ in after}
+    # A record may have pointed to one from before the fork: the saved file has the data themselves then.
+    expected = [
+        (head, [(oid, tid, data, txn if txn in tids else None) for oid, tid, data, txn in parts])
+        for head, parts in after
+    ]
+    assert list(records(saved)) == expected
+    say(f'{len(expected)} transactions are saved')
 
 
 def pack(primary):
@@ -214,6 +290,7 @@ def pack(primary):
 
 
 main({
-    'site': site, 'count': count, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
-    'current': current, 'library': library,
+    'site': site, 'lost': lost, 'pack': pack, 'writer': writer, 'reader': reader, 'compare': compare,
+    'history': history, 'undo': undo, 'refuse': refuse, 'current': current,
+    'blob_bytes': blob_bytes, 'library': library,
 })

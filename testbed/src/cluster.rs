@@ -26,6 +26,7 @@ pub struct Node {
     upstream: String,
     replication: String,
     cluster: String,
+    advertised: Option<SocketAddr>,
     cluster_name: String,
     secret: String,
     encoding: &'static str,
@@ -71,6 +72,7 @@ impl Node {
             upstream: String::new(),
             replication: String::new(),
             cluster: String::new(),
+            advertised: None,
             cluster_name: "testbed".to_owned(),
             secret: SECRET.to_owned(),
             encoding: "msgpack",
@@ -109,6 +111,11 @@ impl Node {
     /// What its section `[cluster]` says besides, from the next [`Node::configure`] on.
     pub fn set_cluster(&mut self, settings: &str) {
         settings.clone_into(&mut self.cluster);
+    }
+
+    /// Others reach it there, such as over a [`Link`](crate::link::Link), from the next [`Node::configure`] on.
+    pub fn set_advertised(&mut self, address: SocketAddr) {
+        self.advertised = Some(address);
     }
 
     /// Takes it for a node of another cluster, from the next [`Node::configure`] on.
@@ -153,10 +160,12 @@ impl Node {
         if let Follows::Decided(Some(known)) = follows {
             cluster.push_str(&format!("join = [\"{}\"]\n", known.peer()));
         }
+        let advertised =
+            self.advertised.map_or(String::new(), |address| format!("address = \"{address}\"\n"));
         let (zeo, zeo_ro, peer) = (self.zeo(), self.zeo_ro(), self.peer());
         let text = format!(
             "[cluster]\nname = \"{}\"\nsecret = \"{}\"\n{cluster}\
-             [node]\nname = \"{}\"\nrole = \"{role}\"\n\
+             [node]\nname = \"{}\"\nrole = \"{role}\"\n{advertised}\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              admin = \"unix:{}\"\n\
              {upstream}\

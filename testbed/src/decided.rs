@@ -1,4 +1,4 @@
-//! Nodes that decide by themselves who is the primary.
+//! Clusters whose nodes decide by themselves who is the primary.
 
 use std::path::Path;
 
@@ -10,11 +10,12 @@ use crate::cluster::{Follows, Node};
 use crate::driver::{Committer, Connection};
 use crate::poll;
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+/// Where the calls of tests that are not asynchronous themselves run.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
 
-/// What a node says that it does, if it answers.
+/// What a node says it does, if it answers.
 pub fn role(node: &Node) -> Option<Role> {
     let asked = runtime().ok()?.block_on(node.control().status());
     asked.ok().map(|status| status.role)
@@ -22,15 +23,24 @@ pub fn role(node: &Node) -> Option<Role> {
 
 /// Three nodes, the first of which has made the cluster.
 pub fn cluster(folder: &Path, replication: &str) -> Result<[Node; 3]> {
+    cluster_with(folder, "", replication)
+}
+
+/// The same, where every `[cluster]` says more, such as how long a lease is.
+pub fn cluster_with(folder: &Path, cluster: &str, replication: &str) -> Result<[Node; 3]> {
     let mut a = Node::new(folder, "a", Follows::Decided(None))?;
     a.set_replication(replication);
+    a.set_cluster(cluster);
     a.configure(Follows::Decided(None))?;
     a.init()?;
     a.start()?;
     let mut b = Node::new(folder, "b", Follows::Decided(Some(&a)))?;
     let mut c = Node::new(folder, "c", Follows::Decided(Some(&a)))?;
-    b.start()?;
-    c.start()?;
+    for node in [&mut b, &mut c] {
+        node.set_cluster(cluster);
+        node.configure(Follows::Decided(Some(&a)))?;
+        node.start()?;
+    }
     let nodes = [a, b, c];
     wait_for_followers(&nodes)?;
     Ok(nodes)
@@ -46,7 +56,7 @@ pub fn primary(nodes: &[Node]) -> Result<usize> {
     })
 }
 
-/// Waits until the primary's replicas, as many as run, have all that it has.
+/// Every running node has everything that the primary has.
 pub fn wait_for_followers(nodes: &[Node]) -> Result<()> {
     let running = nodes.iter().filter(|node| node.server.is_some()).count();
     let leader = primary(nodes)?;

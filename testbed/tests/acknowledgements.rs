@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::driver::{Committer, Connection};
 use standby_testbed::poll;
-use zeo_proto::{Oid, Tid};
+use zeo_proto::{Oid, Tid, Value};
 
 /// Clients that are to wait are watched for this long.
 const A_WHILE: Duration = Duration::from_millis(700);
@@ -56,6 +56,50 @@ fn a_client_is_answered_when_a_replica_has_its_transaction_and_not_before() -> R
             tokio::time::timeout(poll::PATIENCE, waiting).await.context("it waits for ever")???;
         ensure!(a.last_transaction().await == Some(second));
         wait_for_log(&a, "enough replicas acknowledge again")
+    })
+}
+
+#[test]
+fn what_waits_for_replicas_keeps_no_other_client_waiting() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let [a, mut b] = pair(folder.path(), "acks = 1\nack_timeout = \"200ms\"")?;
+    runtime()?.block_on(async {
+        let (mut one, mut other) = (committer(&a, 1).await?, committer(&a, 2).await?);
+        let first = one.commit().await?.tid;
+        let second = other.commit().await?.tid;
+        b.kill()?;
+        let mut waiting = tokio::spawn(async move { one.commit().await.map(|written| written.tid) });
+        let early = tokio::time::timeout(A_WHILE, &mut waiting).await;
+        ensure!(early.is_err(), "it was answered while nobody else has its transaction: {early:?}");
+        wait_for_log(&a, "clients wait for their commits")?;
+
+        // Everyone else sees the storage as it was before that.
+        let mut reader = Connection::open(a.zeo()).await?;
+        let object = |series: u64| Value::from(Oid::new((1 << 33) + series * 10));
+        let all = [
+            ("lastTransaction", vec![]),
+            ("getTid", vec![object(2)]),
+            ("loadSerial", vec![object(2), Value::from(second)]),
+            ("loadSerial", vec![object(1), Value::from(first)]),
+            ("getInvalidations", vec![Value::from(first)]),
+        ];
+        for (method, arguments) in all {
+            let answer = tokio::time::timeout(poll::PATIENCE, reader.call(method, &arguments));
+            let answer = answer.await.with_context(|| format!("{method} waits"))??;
+            match method {
+                "lastTransaction" | "getTid" => {
+                    ensure!(answer.as_tid() == Some(second), "{method}: {answer:?}")
+                }
+                "loadSerial" => ensure!(answer.as_bytes().is_some(), "{method}: {answer:?}"),
+                _ => {
+                    let items = answer.as_sequence().context("the last transaction, and objects")?;
+                    ensure!(items[0].as_tid() == Some(second), "{answer:?}");
+                }
+            }
+        }
+        b.start()?;
+        tokio::time::timeout(poll::PATIENCE, waiting).await.context("it waits for ever")???;
+        Ok(())
     })
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use standby_control::Role;
+use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::{cluster, commit, primary, role, wait_for_followers};
+use standby_testbed::link::{Link, Way};
 use standby_testbed::poll;
 use standby_testbed::script::Script;
 use zeo_proto::Tid;
@@ -104,6 +106,43 @@ fn stock_clients_write_on_at_the_new_primary_without_help_and_lose_nothing() -> 
     let files: Vec<Vec<u8>> =
         nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
     ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_told_whom_to_follow_gets_it_compressed_where_it_says_so() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut a = Node::new(folder.path(), "a", Follows::Decided(None))?;
+    let link = Link::to(a.peer())?;
+    a.set_advertised(link.address());
+    a.configure(Follows::Decided(None))?;
+    a.init()?;
+    a.start()?;
+    primary(std::slice::from_ref(&a))?;
+    let client = folder.path().join("client");
+    std::fs::create_dir(&client)?;
+    let (zeo, client) = (a.zeo().to_string(), client.display().to_string());
+    Script::start("replication.py", ["library", &zeo, &client, "30"])?.end()?;
+
+    let mut b = Node::new(folder.path(), "b", Follows::Decided(Some(&a)))?;
+    b.set_replication("compression = \"zstd\"");
+    b.configure(Follows::Decided(Some(&a)))?;
+    b.start()?;
+    let mut nodes = [a, b];
+    wait_for_followers(&nodes)?;
+    let mut bytes = std::fs::metadata(nodes[0].data())?.len();
+    for node in &mut nodes {
+        node.stop()?;
+    }
+    let paths = nodes.iter().map(|node| node.data().display().to_string());
+    let compared = Script::run("replication.py", std::iter::once("compare".to_owned()).chain(paths))?;
+    ensure!(compared.contains("30 blobs are equal"), "{compared}");
+    let sizes = Script::run("replication.py", ["blob_bytes", &nodes[0].data().display().to_string()])?;
+    let size = sizes.lines().find_map(|line| line.strip_suffix(" bytes")).context("how many bytes")?;
+    bytes += size.parse::<u64>()?;
+    let passed = link.passed(Way::Back);
+    // Two blobs of three are text.
+    ensure!(passed > 0 && passed < bytes * 6 / 10, "{passed} bytes instead of {bytes}");
     Ok(())
 }
 

@@ -313,12 +313,9 @@ impl Copy {
             self.output.write(&copied.encode())?;
             if record.data_length == 0 {
                 let back = walk.back(at)?;
-                if back == 0 {
-                    chain.nothing(oid);
-                } else {
-                    let tid = generation.log.record_head(oid, back, ReadMode::MayBlock)?.tid;
-                    chain.pointer(oid, tid);
-                }
+                let mut data = Vec::new();
+                let found = generation.log.data_at(oid, back, ReadMode::MayBlock, &mut data)?;
+                chain.pointer(oid, found.then_some(&data));
                 self.output.write(&self.back_pointer(at, back)?.to_be_bytes())?;
             } else {
                 chain.data_follow(oid, record.data_length);

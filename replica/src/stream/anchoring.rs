@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::Place;
 use crate::anchor::Anchor;
@@ -7,8 +7,9 @@ use crate::error::IndexError;
 use crate::index::{Mark, TransactionEntry};
 use crate::inner::Generation;
 use crate::open::anchor_path;
+use crate::scan::{Scanned, Scanner};
 use crate::tail::sync_directory_of;
-use crate::{Storage, Tid};
+use crate::{Checksum, ReadError, Storage, Tid};
 
 /// Why an anchor was not taken over.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub enum AnchorError {
         /// The anchor's.
         anchor: Tid,
     },
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// It could not be written.
     #[error("the checksum's anchor could not be written: {0}")]
     Io(#[from] io::Error),
@@ -50,7 +54,7 @@ impl Storage {
                 tid: place.tid,
                 checksum: place.checksum,
                 end: mark.end,
-                packed: computed(&before, mark),
+                packed: computed(&before, mark)?,
                 max_oid: before.positions.max_oid(),
             };
             let path = anchor_path(&inner.path);
@@ -74,10 +78,21 @@ impl Storage {
     }
 }
 
-/// The checksum of the log as a history of its own: where an anchor is at its end already, that one's.
-fn computed(generation: &Generation, mark: Mark) -> crate::Checksum {
-    match &generation.anchor {
-        Some(anchor) if anchor.end == mark.end => anchor.packed,
-        _ => mark.checksum,
+/// The checksum of the log as a history of its own. With an anchor that it has already, it must be read for that.
+fn computed(generation: &Generation, mark: Mark) -> Result<Checksum, ReadError> {
+    if generation.anchor.is_none() {
+        return Ok(mark.checksum);
     }
+    let mut scanner = Scanner::new(Arc::clone(&generation.log), mark.end);
+    let Mark { mut end, mut last_tid, mut checksum, .. } = Mark::START;
+    while end < mark.end {
+        match scanner.step(end, last_tid, checksum)? {
+            Scanned::Transaction(found) => {
+                (end, last_tid, checksum) = (found.end, found.head.tid, found.checksum)
+            }
+            Scanned::Bad(bad) => return Err(ReadError::corrupt(end, bad.reason)),
+            Scanned::End => return Err(ReadError::corrupt(end, "the log is shorter than it was")),
+        }
+    }
+    Ok(checksum)
 }

@@ -37,8 +37,8 @@ pub struct Exported {
     pub log_bytes: u64,
 }
 
-/// Reads transactions for another copy, in order, as they are published. It goes on in the log that it began with when
-/// a pack replaces that, until it has all of it.
+/// Reads transactions for another copy, in order, as they are published. When a pack replaces the log, it goes on in the log
+/// that it began with, until it has all of it or all that differs. Until the next call it holds on to that, and to its disk space.
 pub struct Exporter {
     storage: Arc<Inner>,
     generation: Arc<Generation>,
@@ -119,11 +119,11 @@ impl Exporter {
         }
     }
 
-    /// Goes on in the log as it is after a rewind.
+    /// Goes on in the log as it is after a rewind, or after a pack of what was passed.
     fn keep_up(&mut self) -> Result<(), ReadError> {
         let rewinds = self.storage.rewinds();
         if rewinds == self.rewinds {
-            return Ok(());
+            return self.leave_packed();
         }
         let now = self.storage.now_held();
         let first = now.first_place();
@@ -134,6 +134,16 @@ impl Exporter {
         }
         (self.generation, self.rewinds) = (now, rewinds);
         (self.transactions, self.window, self.end) = open(&self.generation, self.passed)?;
+        Ok(())
+    }
+
+    /// Beyond the anchor, a packed log has what the one before has.
+    fn leave_packed(&mut self) -> Result<(), ReadError> {
+        let now = self.storage.now();
+        if !Arc::ptr_eq(&now, &self.generation) && now.first_place().tid <= self.passed {
+            self.generation = Arc::clone(&now);
+            (self.transactions, self.window, self.end) = open(&self.generation, self.passed)?;
+        }
         Ok(())
     }
 
@@ -192,7 +202,7 @@ impl Exporter {
     fn go_on(&mut self) -> Result<bool, ReadError> {
         if self.generation.mark().end == self.end {
             let now = self.storage.now_held();
-            if Arc::ptr_eq(&now, &self.generation) || now.last_tid() <= self.passed {
+            if Arc::ptr_eq(&now, &self.generation) {
                 return Ok(false);
             }
             self.generation = now;
@@ -217,15 +227,14 @@ impl Exporter {
             return Ok(false);
         }
         let log = &self.generation.log;
-        if resolved {
-            let mut data = Vec::new();
-            if log.data_at(oid, back, ReadMode::MayBlock, &mut data)? {
-                writer.data(oid, data.len() as u64).extend_from_slice(&data);
-            } else if self.resumed {
-                writer.nothing(oid);
-            }
-        } else {
-            writer.pointer(oid, log.record_head(oid, back, ReadMode::MayBlock)?.tid);
+        let mut data = Vec::new();
+        let found = log.data_at(oid, back, ReadMode::MayBlock, &mut data)?;
+        if !resolved {
+            writer.pointer(oid, log.record_head(oid, back, ReadMode::MayBlock)?.tid, &data);
+        } else if found {
+            writer.data(oid, data.len() as u64).extend_from_slice(&data);
+        } else if self.resumed {
+            writer.nothing(oid);
         }
         Ok(true)
     }

@@ -15,7 +15,8 @@ pub enum ImportError {
 
 impl Storage {
     /// A transaction of another copy, from its portable form, to be committed after all that were committed there
-    /// before it. It keeps its tid, its status, and every record in its place.
+    /// before it. It keeps its tid, its status, and every record in its place. A record that points back to what this copy
+    /// does not have, since that was packed or left out, becomes one with the data.
     pub fn import(&self, portable: &[u8]) -> Result<Transaction, ImportError> {
         let mut reader = PortableReader::new(portable)?;
         let mut transaction = self.begin();
@@ -29,7 +30,7 @@ impl Storage {
             match record {
                 PortableRecord::Nothing => transaction.delete(oid)?,
                 PortableRecord::Data(data) => transaction.store(oid, data)?,
-                PortableRecord::Pointer(data_tid) => transaction.point_exactly(oid, data_tid)?,
+                PortableRecord::Pointer(data_tid, data) => transaction.point_or_store(oid, data_tid, data)?,
             }
         }
         Ok(transaction)

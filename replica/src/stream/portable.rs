@@ -11,8 +11,10 @@
 //! | | each record, in the order of the log: |
 //! | 8 | oid |
 //! | 1 | 0: no data; 1: data; 2: back pointer |
-//! | 8 + n | tag 1 only: the data, after their length |
 //! | 8 | tag 2 only: the tid of the record that is pointed to |
+//! | 8 + n | tags 1 and 2: the data, or those that the back pointer leads to, after their length; tag 2 only: 0 where it leads to none |
+//!
+//! A copy may lack what a back pointer leads to, when that was packed or it never had it. It has the data instead then.
 
 use crate::{Oid, Tid};
 
@@ -56,8 +58,12 @@ impl<'a> PortableWriter<'a> {
         self.record(oid, NOTHING);
     }
 
-    pub(super) fn pointer(&mut self, oid: Oid, data_tid: Tid) {
-        self.record(oid, POINTER).extend_from_slice(&data_tid.to_bytes());
+    /// A back pointer to the object's record in transaction `data_tid`, and the data that it leads to, if any.
+    pub(super) fn pointer(&mut self, oid: Oid, data_tid: Tid, data: &[u8]) {
+        let out = self.record(oid, POINTER);
+        out.extend_from_slice(&data_tid.to_bytes());
+        out.extend_from_slice(&(data.len() as u64).to_be_bytes());
+        out.extend_from_slice(data);
     }
 
     /// So many bytes of data follow, all of which must be put into the buffer that this returns.
@@ -95,7 +101,8 @@ pub(super) struct PortableReader<'a> {
 pub(super) enum PortableRecord<'a> {
     Nothing,
     Data(&'a [u8]),
-    Pointer(Tid),
+    /// The transaction of the record that is pointed to, and the data that it leads to: none are empty.
+    Pointer(Tid, &'a [u8]),
 }
 
 impl<'a> PortableReader<'a> {
@@ -131,7 +138,11 @@ impl<'a> PortableReader<'a> {
                 }
                 PortableRecord::Data(take(rest, length)?)
             }
-            POINTER => PortableRecord::Pointer(read_tid(rest)?),
+            POINTER => {
+                let data_tid = read_tid(rest)?;
+                let length = read_number(rest)?;
+                PortableRecord::Pointer(data_tid, take(rest, length)?)
+            }
             _ => return Err(NotPortable("no such kind of record")),
         };
         Ok(Some((oid, record)))
@@ -175,7 +186,7 @@ mod tests {
         let mut out = Vec::new();
         let mut writer = PortableWriter::new(&mut out, Tid::new(7), b' ', [b"jim", b"", b"\x80."]);
         writer.data(Oid::new(1), 3).extend_from_slice(b"abc");
-        writer.pointer(Oid::new(2), Tid::new(5));
+        writer.pointer(Oid::new(2), Tid::new(5), b"back");
         writer.nothing(Oid::new(3));
         assert_eq!(writer.finish(), 3);
         out
@@ -189,7 +200,7 @@ mod tests {
         assert_eq!(reader.metadata, [&b"jim"[..], b"", b"\x80."]);
         let expected = vec![
             (Oid::new(1), PortableRecord::Data(b"abc")),
-            (Oid::new(2), PortableRecord::Pointer(Tid::new(5))),
+            (Oid::new(2), PortableRecord::Pointer(Tid::new(5), b"back")),
             (Oid::new(3), PortableRecord::Nothing),
         ];
         assert_eq!(read(&bytes), Ok(expected));

@@ -3,11 +3,27 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`NodeStatus`] |
+//! | `GET /v1/history` | [`HistoryAnswer`] |
+//! | `POST /v1/switchover` with a [`Switchover`] | [`Done`] |
+//! | `POST /v1/promote` with a [`Promotion`] | [`Done`] |
+//! | `POST /v1/pause` with a [`Pause`] | [`Done`] |
+//! | `POST /v1/ban` with a [`Ban`] | [`Done`] |
+//! | `POST /v1/forget` with a [`Forget`] | [`Done`] |
+//! | `POST /v1/acknowledgements` with an [`Acknowledgements`] | [`Done`] |
+//!
+//! A request that is refused is answered with a status of 400 or more (404: no such node; 409: not now, or not at all;
+//! 413, 415, 422: the body) and a [`Failure`]. Unknown fields of a body are refused.
 //!
 //! Fields may be added; those that are there keep their meaning. Tids are 16 hexadecimal digits; times are seconds since
 //! 1970, with a fraction; lengths are in bytes.
 
+mod orders;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::orders::{
+    Acknowledgements, Ban, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pause, Promotion, Switchover,
+};
 
 /// A node, as it sees itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

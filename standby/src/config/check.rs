@@ -51,6 +51,12 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
             "nobody can acknowledge: a primary with `acks` needs `peer` in [listen]",
         );
     }
+    if replication.compression.is_some() && node.role != Role::Auto {
+        document.wrong(
+            "replication.compression",
+            "this is for a node with `role = \"auto\"`; what a replica follows has it in [upstream]",
+        );
+    }
     if matches!(listen.admin, Some(ListenAddress::Tcp(_))) {
         document.wrong("listen.admin", "the control API listens on unix:PATH only");
     }

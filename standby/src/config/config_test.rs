@@ -121,6 +121,19 @@ fn a_replica_says_whom_it_follows() {
 }
 
 #[test]
+fn a_node_whose_upstream_is_decided_says_how_that_compresses() {
+    let peer = "peer = \"127.0.0.1:8200\"";
+    assert!(PRIMARY.contains(peer));
+    let auto = PRIMARY.replace("\"primary\"", "\"auto\"");
+    assert_eq!(read(&auto).expect("it is right").replication.compression, None);
+    let compression = "[replication]\ncompression = \"zstd\"\n";
+    let config = read(&format!("{auto}{compression}")).expect("it is right");
+    assert_eq!(config.replication.compression, Some(Compression::Zstd));
+    let misplaced = read(&format!("{PRIMARY}{compression}")).expect_err("it follows nobody").join("\n");
+    assert!(misplaced.contains("what a replica follows has it in [upstream]"), "{misplaced}");
+}
+
+#[test]
 fn a_node_that_would_follow_itself_is_refused() {
     let replica =
         PRIMARY.replace("\"primary\"", "\"replica\"").replace("[listen]", "[listen]\npeer = \"c:8200\"");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::reader::Document;
 use super::values;
 use crate::replication::message::Recovery;
@@ -35,17 +37,17 @@ impl Upstream {
                 },
                 Recovery::Full,
             );
-            let compression = section.or(
-                "compression",
-                |value| match values::text(value)?.as_str() {
-                    "none" => Ok(Compression::None),
-                    "zstd" => Ok(Compression::Zstd),
-                    other => Err(format!("expected \"none\" or \"zstd\", not {other:?}")),
-                },
-                Compression::None,
-            );
+            let compression = section.or("compression", compression, Compression::None);
             Self { addresses, recovery, compression }
         })
+    }
+}
+
+fn compression(value: &DeValue<'_>) -> Result<Compression, String> {
+    match values::text(value)?.as_str() {
+        "none" => Ok(Compression::None),
+        "zstd" => Ok(Compression::Zstd),
+        other => Err(format!("expected \"none\" or \"zstd\", not {other:?}")),
     }
 }
 
@@ -58,6 +60,8 @@ pub struct Replication {
     pub follow_pack: bool,
     /// A client of a replica waits at most so long for the replica to catch up with what it knows of its upstream.
     pub catch_up_limit: Duration,
+    /// How what a node whose upstream is decided follows is compressed on its way; `None`: it does not say.
+    pub compression: Option<Compression>,
 }
 
 impl Replication {
@@ -85,6 +89,7 @@ impl Replication {
                 acks: (needed > 0).then_some(AckOptions { needed, timeout, on_timeout }),
                 follow_pack: section.or("follow_pack", values::flag, true),
                 catch_up_limit: section.or("catch_up_limit", values::duration, Duration::from_secs(10)),
+                compression: section.optional("compression", compression),
             }
         })
     }

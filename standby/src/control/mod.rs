@@ -1,6 +1,9 @@
 //! The control API: what an operator asks a node, over HTTP on its `admin` listener.
 
+mod caller;
+mod history;
 mod lag;
+mod operator;
 mod status;
 mod view;
 
@@ -11,18 +14,23 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tracing::warn;
 
+use self::caller::Caller;
 pub use self::lag::keep_lag_log;
 use crate::config::NodeConfig;
+use crate::decisions::raft::Decisions;
 use crate::listener::remove_dead_socket;
 use crate::node::{Copies, Part, Surroundings};
+
+/// No request is longer, in bytes.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What the control API tells about.
 pub struct Subject {
@@ -34,6 +42,8 @@ pub struct Subject {
     pub started: SystemTime,
     /// What it does now.
     pub part: watch::Receiver<Part>,
+    /// The cluster that decides what it does, where one does.
+    pub decisions: Option<Decisions>,
     /// What it knows of its cluster, where that decides.
     pub surroundings: Option<Surroundings>,
 }
@@ -49,8 +59,19 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 
 /// Answers, until the task is dropped.
 pub async fn serve(socket: UnixListener, subject: Subject) {
-    let router = Router::new().route("/v1/status", get(status)).with_state(Arc::new(subject));
-    if let Err(error) = axum::serve(socket, router).await {
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/history", get(operator::history))
+        .route("/v1/switchover", post(operator::switchover))
+        .route("/v1/promote", post(operator::promote))
+        .route("/v1/pause", post(operator::pause))
+        .route("/v1/ban", post(operator::ban))
+        .route("/v1/forget", post(operator::forget))
+        .route("/v1/acknowledgements", post(operator::acknowledgements))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::new(subject));
+    let service = router.into_make_service_with_connect_info::<Caller>();
+    if let Err(error) = axum::serve(socket, service).await {
         warn!(%error, "the control API ended");
     }
 }

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::line::{Line, Lines};
 use super::types::Types;
 use crate::failover::decided::Effect;
-use crate::failover::entry::{Entry, NodeId};
+use crate::failover::entry::NodeId;
+use crate::failover::history::Stamped;
+use crate::failover::order::Order;
 
 /// What one voter asks another.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,11 +25,15 @@ pub(super) enum Question {
     Snapshot(InstallSnapshotRequest<Types>),
     Vote(VoteRequest<NodeId>),
     /// To the leader: have this decided.
-    Propose(Entry),
+    Propose(Stamped),
     /// How far are you?
     Standing,
     /// To the leader: let this node in.
     Admit(Admission),
+    /// To the leader: nobody counts on this node's vote any more.
+    Dismiss(NodeId),
+    /// Do this.
+    Order(Order),
 }
 
 /// A node that wants to take part.
@@ -120,6 +126,10 @@ pub(super) async fn answer(raft: &Raft<Types>, question: Question) -> Option<ser
         Question::Append(request) => serde_json::to_vec(&raft.append_entries(request).await),
         Question::Snapshot(request) => serde_json::to_vec(&raft.install_snapshot(request).await),
         Question::Vote(request) => serde_json::to_vec(&raft.vote(request).await),
-        Question::Propose(_) | Question::Standing | Question::Admit(_) => return None,
+        Question::Propose(_)
+        | Question::Standing
+        | Question::Admit(_)
+        | Question::Dismiss(_)
+        | Question::Order(_) => return None,
     })
 }

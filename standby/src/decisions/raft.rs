@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers, Config, Raft, SnapshotPolicy};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::debug;
 
 use super::control::{Control, ControlError, Key};
 use super::line::Lines;
 use super::log::DecidedLog;
 use super::network::{Admission, Network, Proposed, Question, answer};
-use super::state::{DecidedState, News};
+use super::state::{DecidedState, Known, News};
 use super::types::Types;
 use crate::failover::choice::Standing;
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Entry, NodeId};
+use crate::failover::history::Stamped;
+use crate::failover::order::{Order, Outcome};
 use crate::peer::{Channel, Identity, Incoming, Request};
 
 /// How fast a leader is missed, and how much of the log is kept.
@@ -49,6 +51,16 @@ pub struct Decisions {
     me: NodeId,
     lines: Lines,
     standing: Arc<dyn Fn() -> Standing + Send + Sync>,
+    known: watch::Receiver<Arc<Known>>,
+    orders: mpsc::UnboundedSender<Ordered>,
+}
+
+/// An order to this node.
+pub struct Ordered {
+    /// What to do.
+    pub order: Order,
+    /// Where to say what became of it.
+    pub outcome: oneshot::Sender<Outcome>,
 }
 
 /// Why something was not decided, or nobody knows whether it was.
@@ -84,6 +96,8 @@ pub struct Started {
     pub decided: Decided,
     /// What is decided from then on.
     pub news: mpsc::UnboundedReceiver<News>,
+    /// What it is told to do.
+    pub orders: mpsc::UnboundedReceiver<Ordered>,
 }
 
 impl Decisions {
@@ -105,7 +119,7 @@ impl Decisions {
             }
         };
         let (state, news) = DecidedState::open(control.clone())?;
-        let decided = state.decided().clone();
+        let (decided, known) = (state.decided().clone(), state.known());
         let millis = |time: Duration| time.as_millis() as u64;
         let config = Config {
             heartbeat_interval: millis(pace.heartbeat),
@@ -121,7 +135,14 @@ impl Decisions {
         let raft = Raft::new(me, config, network, DecidedLog::new(control), state).await;
         let raft = raft.map_err(|error| failed(&error))?;
         let standing = Arc::new(standing);
-        Ok(Started { decisions: Self { raft, me, lines, standing }, decided, news })
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let decisions = Self { raft, me, lines, standing, known, orders };
+        Ok(Started { decisions, decided, news, orders: ordered })
+    }
+
+    /// What this node knows of the cluster, as it changes.
+    pub fn known(&self) -> watch::Receiver<Arc<Known>> {
+        self.known.clone()
     }
 
     /// This node.
@@ -144,12 +165,47 @@ impl Decisions {
     }
 
     /// Has an entry decided, here or where the leader is. What it did, once it is applied there.
-    pub async fn propose(&self, entry: Entry, limit: Duration) -> Result<Effect, NotDecided> {
+    /// `by` is a node, or an operator at one.
+    pub async fn propose(&self, entry: Entry, by: &str, limit: Duration) -> Result<Effect, NotDecided> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let stamped = Stamped { at_millis: since.as_millis() as u64, by: by.to_owned(), entry };
+        let here = self.propose_here(stamped.clone());
+        self.where_the_leader_is(here, Question::Propose(stamped), limit).await
+    }
+
+    /// Nobody counts on the vote of a node any more, nor tells it anything.
+    pub async fn dismiss(&self, node: NodeId, limit: Duration) -> Result<Effect, NotDecided> {
+        self.where_the_leader_is(self.dismiss_here(node), Question::Dismiss(node), limit).await
+    }
+
+    /// Has a node do something, this one or another.
+    pub async fn order(&self, node: NodeId, order: Order, limit: Duration) -> Outcome {
+        if node == self.me {
+            return self.order_here(order).await;
+        }
+        let address = self.address_of(node).ok_or("nobody knows where it is")?;
+        let line = self.lines.to(&address);
+        line.ask(&Question::Order(order), limit).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn order_here(&self, order: Order) -> Outcome {
+        let (outcome, told) = oneshot::channel();
+        let stopping = || "the node is stopping".to_owned();
+        self.orders.send(Ordered { order, outcome }).map_err(|_| stopping())?;
+        told.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// The outcome of something that only the leader can do.
+    async fn where_the_leader_is(
+        &self,
+        here: impl Future<Output = Proposed>,
+        question: Question,
+        limit: Duration,
+    ) -> Result<Effect, NotDecided> {
         let decided = async {
-            match self.propose_here(entry.clone()).await {
+            match here.await {
                 Proposed::Elsewhere(Some((_, address))) => {
-                    let line = self.lines.to(&address);
-                    settled(line.ask(&Question::Propose(entry), limit).await)
+                    settled(self.lines.to(&address).ask(&question, limit).await)
                 }
                 here => settled(Ok(here)),
             }
@@ -166,6 +222,10 @@ impl Decisions {
         for _ in 0..3 {
             let line = self.lines.to(&address);
             match line.ask(&Question::Admit(admission.clone()), limit).await {
+                // It was let in before, and leads by now.
+                Ok(Proposed::Elsewhere(Some((leader, _)))) if leader == self.me => {
+                    return settled(Ok(self.admit_here(admission.clone()).await)).map(|_| ());
+                }
                 Ok(Proposed::Elsewhere(Some((_, elsewhere)))) => address = elsewhere,
                 answer => return settled(answer).map(|_| ()),
             }
@@ -187,6 +247,13 @@ impl Decisions {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         metrics.membership_config.membership().get_node(&node).map(|node| node.addr.clone())
+    }
+
+    /// The peer listeners of all nodes that are told what is decided.
+    pub fn addresses(&self) -> Vec<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.nodes().map(|(_, node)| node.addr.clone()).collect()
     }
 
     /// Answers other voters, until they leave.
@@ -217,6 +284,8 @@ impl Decisions {
         let answer = match question {
             Question::Propose(entry) => serde_json::to_vec(&self.propose_here(entry).await),
             Question::Standing => serde_json::to_vec(&(self.standing)()),
+            Question::Dismiss(node) => serde_json::to_vec(&self.dismiss_here(node).await),
+            Question::Order(order) => serde_json::to_vec(&self.order_here(order).await),
             Question::Admit(admission) => serde_json::to_vec(&self.admit_here(admission).await),
             question => answer(&self.raft, question).await.expect("the others are above"),
         };
@@ -227,27 +296,72 @@ impl Decisions {
         };
     }
 
-    async fn propose_here(&self, entry: Entry) -> Proposed {
-        match self.raft.client_write(entry).await {
+    async fn propose_here(&self, stamped: Stamped) -> Proposed {
+        match self.raft.client_write(stamped).await {
             Ok(written) => Proposed::Decided(written.data),
             Err(error) => refused(error),
         }
     }
 
     async fn admit_here(&self, Admission { node, address, votes }: Admission) -> Proposed {
-        if let Err(error) = self.raft.add_learner(node, BasicNode::new(address), true).await {
-            return refused(error);
+        if self.known.borrow().decided.is_gone(node) {
+            return Proposed::Failed(GONE.to_owned());
         }
-        if !votes {
-            return Proposed::Decided(Effect::Changed);
+        let known = self.address_of(node);
+        if known.as_ref() != Some(&address) {
+            let moved = BTreeMap::from([(node, BasicNode::new(&address))]);
+            let told = match known {
+                // It is elsewhere now.
+                Some(_) => self.change(ChangeMembers::SetNodes(moved)).await,
+                None => match self.raft.add_learner(node, BasicNode::new(address), true).await {
+                    Ok(_) => Proposed::Decided(Effect::Changed),
+                    Err(error) => refused(error),
+                },
+            };
+            if !matches!(told, Proposed::Decided(_)) {
+                return told;
+            }
         }
-        let change = ChangeMembers::AddVoterIds([node].into());
+        match (votes, self.is_voter(node)) {
+            (true, false) => self.change(ChangeMembers::AddVoterIds([node].into())).await,
+            (false, true) => self.change(ChangeMembers::RemoveVoters([node].into())).await,
+            _ => Proposed::Decided(Effect::Changed),
+        }
+    }
+
+    /// Two changes: a node that votes is first one that does not.
+    async fn dismiss_here(&self, node: NodeId) -> Proposed {
+        if self.is_voter(node) {
+            let told = self.change(ChangeMembers::RemoveVoters([node].into())).await;
+            if !matches!(told, Proposed::Decided(_)) {
+                return told;
+            }
+        }
+        if self.address_of(node).is_none() {
+            return Proposed::Decided(Effect::None);
+        }
+        self.change(ChangeMembers::RemoveNodes([node].into())).await
+    }
+
+    /// Changes who is told and who votes, where this node leads. Nodes that vote no longer are still told.
+    async fn change(&self, change: ChangeMembers<NodeId, BasicNode>) -> Proposed {
         match self.raft.change_membership(change, true).await {
             Ok(_) => Proposed::Decided(Effect::Changed),
             Err(error) => refused(error),
         }
     }
+
+    /// Whether its vote counts.
+    pub fn is_voter(&self, node: NodeId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().voter_ids().any(|voter| voter == node)
+    }
 }
+
+/// What a node that was removed is told.
+const GONE: &str =
+    "this node was removed from the cluster: without its file ….control.redb it comes as a new one";
 
 fn refused(error: RaftError<NodeId, ClientWriteError<NodeId, BasicNode>>) -> Proposed {
     match error.forward_to_leader() {

@@ -39,7 +39,7 @@ impl Voter {
         let address = listener.address().expect("bound").to_string();
         let path = folder.join(format!("{name}.redb"));
         let standing = || Standing { ready: true, clock_off: false, epoch: 7, lasts: Vec::new() };
-        let Started { decisions, decided, news } =
+        let Started { decisions, decided, news, .. } =
             Decisions::start(&path, identity, PACE, standing).await.expect("it starts");
         let serving = tokio::spawn({
             let decisions = decisions.clone();
@@ -105,7 +105,7 @@ impl Voter {
 async fn decide(voter: &Voter, entry: Entry) -> Effect {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match voter.decisions.propose(entry.clone(), Duration::from_secs(1)).await {
+        match voter.decisions.propose(entry.clone(), "test", Duration::from_secs(1)).await {
             Ok(effect) => return effect,
             Err(error) => assert!(Instant::now() < deadline, "{}: {error}", voter.name),
         }
@@ -132,7 +132,7 @@ async fn cluster(folder: &Path) -> [Voter; 3] {
 }
 
 fn promote(node: NodeId, after: LeaseMark) -> Entry {
-    Entry::Promote { node, after, cause: Cause::Operator }
+    Entry::Promote { node, after, cause: Cause::Operator, used: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +174,7 @@ async fn a_minority_decides_nothing() {
     let [a, b, c] = cluster(folder.path()).await;
     b.stop().await;
     c.stop().await;
-    let told = a.decisions.propose(Entry::Pause { paused: true }, Duration::from_secs(2)).await;
+    let told = a.decisions.propose(Entry::Pause { paused: true }, "test", Duration::from_secs(2)).await;
     assert!(matches!(told, Err(NotDecided::NoLeader | NotDecided::Unknown(_))), "{told:?}");
     assert!(!a.decided.is_paused());
 }

@@ -1,17 +1,19 @@
 //! What the applied entries amount to, as `openraft` wants it.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{BasicNode, EntryPayload, OptionalSend, RaftSnapshotBuilder, SnapshotMeta};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use super::control::{Control, ControlError, Key};
 use super::types::{IoError, LogEntry, LogId, Membership, StorageError, Types};
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Entry, NodeId};
+use crate::failover::history::History;
 
 /// Snapshots are made of a state of so much history: older entries are forgotten.
 const SNAPSHOT_NAME: &str = "decided";
@@ -31,6 +33,16 @@ pub struct DecidedState {
     control: Control,
     now: Applied,
     news: mpsc::UnboundedSender<News>,
+    known: watch::Sender<Arc<Known>>,
+}
+
+/// What a node knows of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What was decided.
+    pub decided: Decided,
+    /// How that came.
+    pub history: History,
 }
 
 /// The state after some entries.
@@ -39,6 +51,14 @@ struct Applied {
     last: Option<LogId>,
     membership: Membership,
     decided: Decided,
+    #[serde(default)]
+    history: History,
+}
+
+impl Applied {
+    fn known(&self) -> Arc<Known> {
+        Arc::new(Known { decided: self.decided.clone(), history: self.history.clone() })
+    }
 }
 
 /// A snapshot, as it is kept.
@@ -51,14 +71,20 @@ struct Kept {
 impl DecidedState {
     /// The state in this file. Whatever is applied from now on is told.
     pub fn open(control: Control) -> Result<(Self, mpsc::UnboundedReceiver<News>), ControlError> {
-        let now = control.get(Key::State)?.unwrap_or_default();
+        let now: Applied = control.get(Key::State)?.unwrap_or_default();
         let (news, heard) = mpsc::unbounded_channel();
-        Ok((Self { control, now, news }, heard))
+        let known = watch::Sender::new(now.known());
+        Ok((Self { control, now, news, known }, heard))
     }
 
     /// What was decided, as far as it is applied.
     pub fn decided(&self) -> &Decided {
         &self.now.decided
+    }
+
+    /// What is known, as it changes.
+    pub fn known(&self) -> watch::Receiver<Arc<Known>> {
+        self.known.subscribe()
     }
 
     async fn keep(&self) -> Result<(), StorageError> {
@@ -90,13 +116,16 @@ impl RaftStateMachine<Types> for DecidedState {
                     self.now.membership = Membership::new(Some(entry.log_id), membership);
                     Effect::Changed
                 }
-                EntryPayload::Normal(decided) => {
-                    let effect = self.now.decided.apply(&decided);
-                    let _ = self.news.send(News::Entry(decided)); // whoever is gone needs no news
+                EntryPayload::Normal(stamped) => {
+                    let before = self.now.decided.clone();
+                    let effect = self.now.decided.apply(&stamped.entry);
+                    self.now.history.note(&stamped, effect, &before, &self.now.decided);
+                    let _ = self.news.send(News::Entry(stamped.entry)); // whoever is gone needs no news
                     effect
                 }
             });
         }
+        self.known.send_replace(self.now.known());
         self.keep().await?;
         Ok(effects)
     }
@@ -130,6 +159,7 @@ impl RaftStateMachine<Types> for DecidedState {
         });
         written.await.expect("no panic").map_err(|error| failed(&error))?;
         self.now = applied;
+        self.known.send_replace(self.now.known());
         let _ = self.news.send(News::State(Box::new(self.now.decided.clone())));
         Ok(())
     }

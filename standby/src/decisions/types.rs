@@ -3,12 +3,13 @@
 use std::io::Cursor;
 
 use crate::failover::decided::Effect;
-use crate::failover::entry::{Entry, NodeId};
+use crate::failover::entry::NodeId;
+use crate::failover::history::Stamped;
 
 openraft::declare_raft_types!(
     /// The types that `openraft` works with.
     pub Types:
-        D = Entry,
+        D = Stamped,
         R = Effect,
         NodeId = NodeId,
         Node = openraft::BasicNode,

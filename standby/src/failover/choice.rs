@@ -107,7 +107,7 @@ mod tests {
         }
         decided.apply(&Entry::Acknowledge { acks });
         let (node, after) = (NodeId(1), LeaseMark::default());
-        decided.apply(&Entry::Promote { node, after, cause: Cause::Operator });
+        decided.apply(&Entry::Promote { node, after, cause: Cause::Operator, used: None });
         decided
     }
 

@@ -17,6 +17,8 @@ pub struct Decided {
     ceilings: Ceilings,
     paused: bool,
     banned: BTreeSet<NodeId>,
+    /// Nodes that were removed: they never come back under their numbers.
+    gone: BTreeSet<NodeId>,
     acks: usize,
     /// Rules that are broken on purpose, to see that the simulation notices.
     #[cfg(test)]
@@ -94,6 +96,16 @@ impl Decided {
         self.paused
     }
 
+    /// Kept from being promoted.
+    pub fn is_banned(&self, node: NodeId) -> bool {
+        self.banned.contains(&node)
+    }
+
+    /// Removed for good.
+    pub fn is_gone(&self, node: NodeId) -> bool {
+        self.gone.contains(&node)
+    }
+
     /// So many replicas must acknowledge a transaction.
     pub fn acks(&self) -> usize {
         self.acks
@@ -114,14 +126,19 @@ impl Decided {
     /// Takes in the next entry.
     pub fn apply(&mut self, entry: &Entry) -> Effect {
         let took_effect = match entry {
-            Entry::Promote { node, after, cause } => return self.promote(*node, *after, *cause),
+            Entry::Promote { node, after, cause, used } => {
+                return self.promote(*node, *after, *cause, *used);
+            }
             Entry::Renew { mark, lease, ceilings, .. } => return self.renew(*mark, *lease, *ceilings),
+            Entry::Join { node, .. } if self.is_gone(*node) => false,
             Entry::Join { node, member } => {
                 self.members.retain(|known, other| known == node || other.name != member.name);
                 self.members.insert(*node, member.clone()).as_ref() != Some(member)
             }
+            Entry::Leave { node } if self.is_primary(*node) => false,
             Entry::Leave { node } => {
                 self.banned.remove(node);
+                self.gone.insert(*node);
                 self.members.remove(node).is_some()
             }
             Entry::Began { epoch } => match &mut self.reign {
@@ -143,21 +160,30 @@ impl Decided {
             Entry::Ban { node, banned: true } => self.banned.insert(*node),
             Entry::Ban { node, banned: false } => self.banned.remove(node),
             Entry::Acknowledge { acks } => std::mem::replace(&mut self.acks, *acks) != *acks,
+            Entry::Lost { .. } => true, // it is history
         };
         if took_effect { Effect::Changed } else { Effect::None }
     }
 
-    fn promote(&mut self, node: NodeId, after: LeaseMark, cause: Cause) -> Effect {
+    fn is_primary(&self, node: NodeId) -> bool {
+        self.reign.as_ref().is_some_and(|reign| reign.primary == node)
+    }
+
+    fn promote(&mut self, node: NodeId, after: LeaseMark, cause: Cause, used: Option<Ceilings>) -> Effect {
         let Some(member) = self.members.get(&node) else { return Effect::None };
         let may = match cause {
             Cause::Failover => !self.paused && self.is_candidate(node, member),
-            Cause::Operator => member.electable,
+            Cause::Operator | Cause::Switchover => member.electable,
         };
         let is_last = after == self.mark();
         #[cfg(test)]
         let is_last = is_last || self.broken == super::simulation::Broken::CompareAndSet;
         if !may || !is_last {
             return Effect::None;
+        }
+        if let (Cause::Switchover, Some(used)) = (cause, used) {
+            // It is known exactly; but oids may still be with clients that have not used them yet.
+            self.ceilings.tid = used.tid;
         }
         self.reign = Some(Reign {
             epoch: self.mark().epoch + 1,
@@ -207,7 +233,7 @@ mod tests {
     }
 
     fn promote(node: u64, after: (u64, u64), cause: Cause) -> Entry {
-        Entry::Promote { node: NodeId(node), after: mark(after), cause }
+        Entry::Promote { node: NodeId(node), after: mark(after), cause, used: None }
     }
 
     fn renew(lease_mark: (u64, u64), tid: u64) -> Entry {
@@ -284,6 +310,28 @@ mod tests {
         assert_eq!(decided.apply(&promote(3, (1, 0), Cause::Operator)), Effect::Promoted, "an operator may");
         let local: Vec<NodeId> = decided.candidates().map(|(node, _)| node).collect();
         assert_eq!(local, [NodeId(3)], "its group is the local one now");
+    }
+
+    #[test]
+    fn a_primary_that_hands_over_says_what_it_has_used() {
+        let mut decided = cluster();
+        decided.apply(&renew((1, 1), 10));
+        let used = Some(Ceilings { tid: Tid::new(7), oid: Oid::new(8) });
+        let (node, cause) = (NodeId(2), Cause::Switchover);
+        let hand_over = |seq| Entry::Promote { node, after: mark((1, seq)), cause, used };
+        assert_eq!(decided.apply(&hand_over(0)), Effect::None, "it went on meanwhile");
+        assert_eq!(decided.apply(&hand_over(1)), Effect::Promoted);
+        assert_eq!(decided.ceilings(), Ceilings { tid: Tid::new(7), oid: Oid::new(20) });
+    }
+
+    #[test]
+    fn a_node_that_was_removed_does_not_come_back_and_the_primary_is_not_removed() {
+        let mut decided = cluster();
+        assert_eq!(decided.apply(&Entry::Leave { node: NodeId(1) }), Effect::None, "it is the primary");
+        assert_eq!(decided.apply(&Entry::Leave { node: NodeId(2) }), Effect::Changed);
+        let again = Entry::Join { node: NodeId(2), member: member("n2", "here") };
+        assert_eq!(decided.apply(&again), Effect::None);
+        assert_eq!(decided.apply(&promote(2, (1, 0), Cause::Operator)), Effect::None);
     }
 
     #[test]

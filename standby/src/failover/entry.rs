@@ -75,6 +75,8 @@ pub enum Cause {
     Failover,
     /// An operator wants it.
     Operator,
+    /// The primary itself hands over: it has stopped committing.
+    Switchover,
 }
 
 /// An entry of the log.
@@ -105,6 +107,8 @@ pub enum Entry {
         after: LeaseMark,
         /// Why.
         cause: Cause,
+        /// At a switchover, what the old primary has used: it commits no more.
+        used: Option<Ceilings>,
     },
     /// The primary's lease goes on, from when it proposed this on its own clock.
     Renew {
@@ -143,5 +147,16 @@ pub enum Entry {
     Acknowledge {
         /// How many.
         acks: usize,
+    },
+    /// A node had transactions that the cluster does not have: it saved them and took them back.
+    Lost {
+        /// The node.
+        node: NodeId,
+        /// The storage.
+        storage: String,
+        /// How many.
+        transactions: u64,
+        /// Where it saved them.
+        file: String,
     },
 }

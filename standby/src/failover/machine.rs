@@ -60,6 +60,27 @@ pub enum Event {
         /// The epoch.
         epoch: u64,
     },
+    /// An operator wants this node, the primary, to hand over to another.
+    HandOver {
+        /// To whom.
+        to: NodeId,
+        /// How long the other may take to have everything.
+        within: Duration,
+    },
+    /// The answer to [`Action::Drain`]: nothing is being committed, and the other has everything.
+    Drained {
+        /// Who.
+        to: NodeId,
+        /// What was used, exactly.
+        used: Ceilings,
+    },
+    /// An operator wants a node to be the primary, whether it would be chosen or not, once the last lease has ended.
+    Promote {
+        /// Who.
+        node: NodeId,
+        /// How long to wait for the end of the lease.
+        within: Duration,
+    },
     /// The node is to stop: it commits no more.
     Stop,
 }
@@ -98,6 +119,15 @@ pub enum Action {
         /// Whose oids must be above.
         above: Oid,
     },
+    /// Let nothing new be committed, and wait until nothing is, and the other has everything.
+    Drain {
+        /// Who.
+        to: NodeId,
+        /// No longer than this.
+        within: Duration,
+    },
+    /// The other did not take over in time: commit again.
+    Resume,
     /// The lease has ended: nothing is committed and nobody answered any more, and read-write clients must leave.
     Close,
 }
@@ -122,6 +152,8 @@ enum Role {
     Watching {
         inquiry: Option<Inquiry>,
         not_before: Duration,
+        /// Whom an operator wants, and until when.
+        wanted: Option<(NodeId, Duration)>,
     },
     Primary(Leader),
     /// It is stopping.
@@ -153,6 +185,25 @@ struct Leader {
     proposed: BTreeMap<u64, Duration>,
     next_seq: u64,
     used: Ceilings,
+    handing: Option<HandOver>,
+    /// Another's promotion after this lease was proposed: nothing is committed before a later one is decided.
+    stopped_after: Option<u64>,
+}
+
+/// A primary is to hand over.
+#[derive(Clone, Debug)]
+struct HandOver {
+    to: NodeId,
+    /// When it is given up.
+    until: Duration,
+    /// What was used: nothing is being committed any more.
+    drained: Option<Ceilings>,
+}
+
+impl Role {
+    fn watching(not_before: Duration) -> Self {
+        Self::Watching { inquiry: None, not_before, wanted: None }
+    }
 }
 
 impl Failover {
@@ -164,7 +215,7 @@ impl Failover {
         decided: Decided,
         clock: Clock,
     ) -> (Self, Vec<Action>) {
-        let role = Role::Watching { inquiry: None, not_before: Duration::ZERO };
+        let role = Role::watching(Duration::ZERO);
         let mut failover =
             Self { me, start, timing, decided, applied_at: clock.now, role, rounds: 0, why_nobody: None };
         let mut actions = Vec::new();
@@ -179,15 +230,34 @@ impl Failover {
 
     /// Whether what is durable may be published and answered now.
     pub fn may_commit(&self, now: Duration) -> bool {
-        matches!(&self.role, Role::Primary(leader) if leader.holds(now))
+        self.lease_until().is_some_and(|until| now < until)
     }
 
     /// Until when this node may commit, on its own clock.
     pub fn lease_until(&self) -> Option<Duration> {
         match &self.role {
-            Role::Primary(leader) => leader.lease_until,
+            Role::Primary(leader) if leader.stopped_after.is_none() => leader.lease_until,
+            #[cfg(test)]
+            Role::Primary(leader) if self.decided.broken == super::simulation::Broken::HandOver => {
+                leader.lease_until
+            }
             _ => None,
         }
+    }
+
+    /// It hands over: to whom.
+    pub fn hands_over_to(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Primary(leader) => leader.handing.as_ref().map(|handing| handing.to),
+            _ => None,
+        }
+    }
+
+    /// Nobody can have a lease any more, as far as this node knows.
+    pub fn lease_is_over(&self, now: Duration) -> bool {
+        let Some(reign) = self.decided.reign() else { return false };
+        let wait = Timing::surely_over(reign.lease.unwrap_or(self.timing.lease));
+        reign.released || now.saturating_sub(self.applied_at) > wait
     }
 
     /// What may be used at most; nothing without a lease.
@@ -244,8 +314,7 @@ impl Failover {
             Event::CannotBegin { epoch } => {
                 if matches!(&self.role, Role::Primary(leader) if leader.epoch == epoch) {
                     self.stop(&mut actions);
-                    let not_before = clock.now + self.timing.lease * 10;
-                    self.role = Role::Watching { inquiry: None, not_before };
+                    self.role = Role::watching(clock.now + self.timing.lease * 10);
                 }
             }
             Event::Caught(decided) => {
@@ -253,9 +322,51 @@ impl Failover {
                 self.applied_at = clock.now;
                 self.take_place(&mut actions);
             }
+            Event::HandOver { to, within } => self.hand_over(clock, to, within, &mut actions),
+            Event::Drained { to, used } => {
+                if let Role::Primary(Leader { handing: Some(handing), .. }) = &mut self.role
+                    && handing.to == to
+                    && handing.drained.is_none()
+                {
+                    handing.drained = Some(used);
+                    // It takes as long as other decisions.
+                    handing.until = handing.until.min(clock.now + self.timing.lease / 2);
+                    self.propose_successor(&mut actions);
+                }
+            }
+            Event::Promote { node, within } => {
+                if let Role::Watching { wanted, .. } = &mut self.role {
+                    *wanted = Some((node, clock.now + within));
+                    self.watch(clock, &mut actions);
+                }
+            }
             Event::Stop => self.stop(&mut actions),
         }
         actions
+    }
+
+    fn hand_over(&mut self, clock: Clock, to: NodeId, within: Duration, actions: &mut Vec<Action>) {
+        let may = self.decided.members().get(&to).is_some_and(|member| member.electable);
+        if let Role::Primary(leader @ Leader { open: true, handing: None, .. }) = &mut self.role
+            && may
+            && to != self.me
+        {
+            leader.handing = Some(HandOver { to, until: clock.now + within, drained: None });
+            actions.push(Action::Drain { to, within });
+        }
+    }
+
+    /// Proposes to promote the one to whom this primary hands over. It stops committing with that: either the promotion
+    /// is decided next, or a renewal is, and the promotion has no effect.
+    fn propose_successor(&mut self, actions: &mut Vec<Action>) {
+        let after = self.decided.mark();
+        let Role::Primary(leader) = &mut self.role else { return };
+        let Some(HandOver { to, drained: used @ Some(_), .. }) = leader.handing else { return };
+        if after.epoch != leader.epoch {
+            return;
+        }
+        leader.stopped_after = Some(after.seq);
+        actions.push(Action::Propose(Entry::Promote { node: to, after, cause: Cause::Switchover, used }));
     }
 
     fn apply(&mut self, clock: Clock, entry: &Entry, actions: &mut Vec<Action>) {
@@ -272,11 +383,19 @@ impl Failover {
                 match &mut self.role {
                     Role::Primary(leader) => {
                         leader.renewed(mark.seq, *start == self.start, *lease, *ceilings);
+                        let goes_on = leader.stopped_after.is_some_and(|after| mark.seq > after);
+                        if goes_on {
+                            leader.stopped_after = None;
+                        }
                         #[cfg(test)]
                         if self.decided.broken == super::simulation::Broken::ProposalTime {
                             leader.lease_until = Some(clock.now + *lease);
                         }
                         leader.open_or_close(clock.now, actions);
+                        if goes_on {
+                            // This renewal was faster than the promotion.
+                            self.propose_successor(actions);
+                        }
                     }
                     Role::Watching { inquiry, .. } => *inquiry = None,
                     Role::Stopped => {}
@@ -294,7 +413,7 @@ impl Failover {
         if let Role::Primary(Leader { open: true, .. }) = self.role {
             actions.push(Action::Close);
         }
-        self.role = Role::Watching { inquiry: None, not_before: Duration::ZERO };
+        self.role = Role::watching(Duration::ZERO);
         let Some(reign) = self.decided.reign() else { return };
         let (primary, epoch) = (reign.primary, reign.epoch);
         if primary != self.me {
@@ -314,6 +433,8 @@ impl Failover {
             proposed: BTreeMap::new(),
             next_seq: reign.seq + 1,
             used: Ceilings::default(),
+            handing: None,
+            stopped_after: None,
         });
         actions.push(Action::Prepare { epoch });
     }
@@ -322,6 +443,13 @@ impl Failover {
     fn keep_lease(&mut self, clock: Clock, actions: &mut Vec<Action>) {
         let Role::Primary(leader) = &mut self.role else { return };
         leader.open_or_close(clock.now, actions);
+        if leader.handing.as_ref().is_some_and(|handing| clock.now >= handing.until) {
+            leader.handing = None;
+            actions.push(Action::Resume);
+        }
+        if leader.stopped_after.is_some() && leader.handing.is_some() {
+            return; // the promotion follows the last lease: there should be no other
+        }
         let timing = self.timing;
         let due = match leader.proposed.last_key_value() {
             Some((_, proposed)) => clock.now.saturating_sub(*proposed) >= timing.renew_every,
@@ -345,10 +473,18 @@ impl Failover {
     /// Waits for the end of the lease, and asks around then.
     fn watch(&mut self, clock: Clock, actions: &mut Vec<Action>) {
         let may_decide = self.decided.members().get(&self.me).is_some_and(|member| member.voter);
-        let Some(reign) = self.decided.reign() else { return };
-        let wait = Timing::surely_over(reign.lease.unwrap_or(self.timing.lease));
-        let over = reign.released || clock.now.saturating_sub(self.applied_at) > wait;
-        let Role::Watching { inquiry, not_before } = &mut self.role else { return };
+        let over = self.lease_is_over(clock.now);
+        let Role::Watching { inquiry, not_before, wanted } = &mut self.role else { return };
+        if let Some((node, until)) = *wanted {
+            if clock.now >= until {
+                *wanted = None;
+            } else if over && clock.now >= *not_before {
+                let (after, cause) = (self.decided.mark(), Cause::Operator);
+                actions.push(Action::Propose(Entry::Promote { node, after, cause, used: None }));
+                *not_before = clock.now + self.timing.retry;
+                return;
+            }
+        }
         if !may_decide || self.decided.is_paused() || !over || clock.now < *not_before {
             return;
         }
@@ -363,7 +499,7 @@ impl Failover {
 
     /// Proposes a promotion when everybody has answered, or there was time enough to.
     fn conclude(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        let Role::Watching { inquiry: inquiring @ Some(_), not_before } = &mut self.role else { return };
+        let Role::Watching { inquiry: inquiring @ Some(_), not_before, .. } = &mut self.role else { return };
         let Some(inquiry) = inquiring else { return };
         let all = self.decided.candidates().all(|(node, _)| inquiry.answers.contains_key(&node));
         if !all && clock.now.saturating_sub(inquiry.began) < self.timing.answers_within {
@@ -372,7 +508,8 @@ impl Failover {
         match choose(&self.decided, &inquiry.answers) {
             Ok(node) => {
                 let after = self.decided.mark();
-                actions.push(Action::Propose(Entry::Promote { node, after, cause: Cause::Failover }));
+                let cause = Cause::Failover;
+                actions.push(Action::Propose(Entry::Promote { node, after, cause, used: None }));
                 self.why_nobody = None;
             }
             Err(nobody) => self.why_nobody = Some(nobody),
@@ -395,6 +532,7 @@ impl Failover {
 }
 
 impl Leader {
+    /// Its lease runs; it may still have stopped.
     fn holds(&self, now: Duration) -> bool {
         self.lease_until.is_some_and(|until| now < until)
     }

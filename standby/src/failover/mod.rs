@@ -5,6 +5,8 @@
 //! | [`entry`] | what is proposed to the log |
 //! | [`decided`] | what the entries amount to: the same on every node that has applied the same ones |
 //! | [`machine`] | what one node does about them: `(clock, event) -> actions` |
+//! | [`history`] | what has happened, for operators |
+//! | [`order`] | what an operator asks of a node |
 //! | [`choice`] | which replica is promoted |
 //! | [`lease`] | the lease as those see it who must ask before each reply |
 //! | [`timing`] | how long a lease is, and how long others wait |
@@ -15,8 +17,10 @@
 pub mod choice;
 pub mod decided;
 pub mod entry;
+pub mod history;
 pub mod lease;
 pub mod machine;
+pub mod order;
 pub mod timing;
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ mod tests {
             decided.apply(&Entry::Join { node: NodeId(node), member });
         }
         let (node, after) = (NodeId(1), LeaseMark::default());
-        decided.apply(&Entry::Promote { node, after, cause: Cause::Operator });
+        decided.apply(&Entry::Promote { node, after, cause: Cause::Operator, used: None });
         decided
     }
 

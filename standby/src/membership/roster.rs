@@ -91,7 +91,7 @@ mod tests {
             decided.apply(&Entry::Join { node: NodeId(node), member });
         }
         let after = LeaseMark::default();
-        decided.apply(&Entry::Promote { node: NodeId(2), after, cause: Cause::Operator });
+        decided.apply(&Entry::Promote { node: NodeId(2), after, cause: Cause::Operator, used: None });
         let mut members = Members::default();
         for (node, state) in [(2, State::Alive), (3, State::Failed), (9, State::Alive)] {
             let address = String::new();

@@ -68,7 +68,7 @@ mod tests {
             decided.apply(&Entry::Join { node: NodeId(node), member });
         }
         let after = LeaseMark::default();
-        decided.apply(&Entry::Promote { node: NodeId(1), after, cause: Cause::Operator });
+        decided.apply(&Entry::Promote { node: NodeId(1), after, cause: Cause::Operator, used: None });
         let mut members = Members::default();
         let claim =
             Claim { node: NodeId(2), start: 1, incarnation: 0, state: State::Failed, address: "b:1".into() };

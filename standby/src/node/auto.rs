@@ -88,15 +88,16 @@ pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: 
     let created = async {
         decisions.create(&address(config)?).await.context("this node belongs to a cluster already")?;
         let node = decisions.me();
+        let by = format!("standby init at {}", config.node.name);
         let after = LeaseMark { epoch, seq: 0 };
         let acks = config.replication.acks.map_or(0, |acks| acks.needed);
         for entry in [
             Entry::Create { epoch },
             Entry::Join { node, member: member(config) },
             Entry::Acknowledge { acks },
-            Entry::Promote { node, after, cause: Cause::Operator },
+            Entry::Promote { node, after, cause: Cause::Operator, used: None },
         ] {
-            decide(&decisions, entry).await?;
+            decide(&decisions, entry, &by).await?;
         }
         anyhow::Ok(())
     };
@@ -166,10 +167,10 @@ pub(super) fn gossip(
 }
 
 /// Has something decided as soon as there is a leader.
-async fn decide(decisions: &Decisions, entry: Entry) -> Result<()> {
+async fn decide(decisions: &Decisions, entry: Entry, by: &str) -> Result<()> {
     let mut last = None;
     for _ in 0..50 {
-        match decisions.propose(entry.clone(), ATTEMPT).await {
+        match decisions.propose(entry.clone(), by, ATTEMPT).await {
             Ok(_) => return Ok(()),
             Err(error) => last = Some(error),
         }
@@ -181,17 +182,20 @@ async fn decide(decisions: &Decisions, entry: Entry) -> Result<()> {
 /// Sees to it that the cluster knows this node as its configuration says.
 pub(super) async fn belong(config: NodeConfig, decisions: Decisions, known_as: Option<Member>) -> Result<()> {
     let member = member(&config);
-    if known_as.as_ref() == Some(&member) {
+    let admission = Admission { node: decisions.me(), address: address(&config)?, votes: member.voter };
+    let is_told = decisions.address_of(admission.node).as_ref() == Some(&admission.address)
+        && decisions.is_voter(admission.node) == admission.votes;
+    if known_as.as_ref() == Some(&member) && is_told {
         return Ok(());
     }
-    let admission = Admission { node: decisions.me(), address: address(&config)?, votes: member.voter };
     if known_as.is_none() && config.cluster.join.is_empty() {
         warn!("this node belongs to no cluster yet: `standby init` makes one, `join` in [cluster] names one");
     }
     let mut told = false;
     loop {
-        let mut joined = known_as.is_some();
-        for known in &config.cluster.join {
+        let mut joined = known_as.is_some() && is_told;
+        // Whoever it knows may have moved, too; and whoever was restarted alone knows itself.
+        for known in config.cluster.join.iter().chain(&decisions.addresses()) {
             if joined {
                 break;
             }
@@ -203,7 +207,7 @@ pub(super) async fn belong(config: NodeConfig, decisions: Decisions, known_as: O
         }
         told = true;
         let entry = Entry::Join { node: decisions.me(), member: member.clone() };
-        if joined && decisions.propose(entry, ATTEMPT).await.is_ok() {
+        if joined && decisions.propose(entry, &member.name, ATTEMPT).await.is_ok() {
             info!(cluster = %config.cluster.name, "this node belongs to the cluster");
             return Ok(());
         }

@@ -1,16 +1,17 @@
 //! The I/O around [`Failover`]: carries out what the machine decides for this node.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 use zeo_proto::Tid;
 
+use super::handover::{best_successor, drained, objections};
 use super::peers::Copies;
-use crate::decisions::raft::{Decisions, Started};
+use crate::decisions::raft::{Decisions, Ordered, Started};
 use crate::decisions::state::News;
 use crate::door::{Keeper, Readiness};
 use crate::failover::choice::Standing;
@@ -18,9 +19,11 @@ use crate::failover::decided::Decided;
 use crate::failover::entry::{Ceilings, NodeId};
 use crate::failover::lease::{LeaseView, since_boot};
 use crate::failover::machine::{Action, Clock, Event, Failover};
+use crate::failover::order::{Order, Outcome};
 use crate::failover::timing::Timing;
 use crate::service::acks::AckOptions;
 use crate::service::gate::Hold;
+use crate::service::recess::Recess;
 
 /// How long a stopping primary may take to give its lease back.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
@@ -58,7 +61,7 @@ pub(super) fn standing(copies: &Copies, clock_off: bool) -> Standing {
     let lasts: Vec<Tid> = copies.values().map(|copy| copy.service().storage().last_tid()).collect();
     let epochs = lineages.iter().zip(&lasts).map(|(lineage, last)| lineage.epochs.up_to(*last).newest());
     Standing {
-        ready: lineages.iter().all(|lineage| lineage.is_whole()),
+        ready: !lineages.is_empty() && lineages.iter().all(|lineage| lineage.is_whole()),
         clock_off,
         epoch: epochs.min().unwrap_or(0),
         lasts,
@@ -76,7 +79,7 @@ pub(super) async fn conduct(
     stage: Stage,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Started { decisions, decided, mut news } = started;
+    let Started { decisions, decided, mut news, mut orders } = started;
     let (events, mut happened) = mpsc::unbounded_channel();
     let start = RandomState::new().hash_one(SystemTime::now());
     let (machine, actions) = Failover::new(decisions.me(), start, timing, decided, clock());
@@ -90,6 +93,8 @@ pub(super) async fn conduct(
         lease,
         running: JoinSet::new(),
         watching: JoinSet::new(),
+        recesses: Arc::default(),
+        handing: None,
     };
     conductor.act(actions);
     let mut ticks =
@@ -103,7 +108,11 @@ pub(super) async fn conduct(
                 None => return,
             },
             Some(event) = happened.recv() => event,
-            _ = ticks.tick() => Event::Tick { used: conductor.used() },
+            Some(ordered) = orders.recv() => {
+                conductor.obey(ordered);
+                continue;
+            }
+            _ = ticks.tick() => Event::Tick { used: used(&conductor.stage.copies) },
             () = stops(&mut stopped) => {
                 conductor.handle(Event::Stop);
                 let released = async { while conductor.running.join_next().await.is_some() {} };
@@ -114,6 +123,15 @@ pub(super) async fn conduct(
             }
         };
         conductor.handle(event);
+    }
+}
+
+/// The greatest tid and oid that were used.
+fn used(copies: &Copies) -> Ceilings {
+    let services = || copies.values().map(|copy| copy.service());
+    Ceilings {
+        tid: services().map(|service| service.storage().last_tid()).max().unwrap_or_default(),
+        oid: services().map(|service| service.oids().last()).max().unwrap_or_default(),
     }
 }
 
@@ -133,6 +151,19 @@ struct Conductor {
     running: JoinSet<()>,
     /// What sees to acknowledgements, while this node commits.
     watching: JoinSet<()>,
+    /// While this node does not commit, or hands over, clients' votes wait.
+    recesses: Arc<Vec<Recess>>,
+    handing: Option<Handing>,
+}
+
+/// A switchover on its way.
+struct Handing {
+    to: String,
+    since: Instant,
+    /// Whoever ordered it waits for this.
+    outcome: oneshot::Sender<Outcome>,
+    /// Why it takes so long, once it has taken too long.
+    missing: Arc<Mutex<Option<String>>>,
 }
 
 impl Conductor {
@@ -173,22 +204,15 @@ impl Conductor {
         self.stage.copies.values().for_each(|copy| copy.service().release_held());
     }
 
-    fn used(&self) -> Ceilings {
-        let services = || self.stage.copies.values().map(|copy| copy.service());
-        Ceilings {
-            tid: services().map(|service| service.storage().last_tid()).max().unwrap_or_default(),
-            oid: services().map(|service| service.oids().last()).max().unwrap_or_default(),
-        }
-    }
-
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             debug!(?action, "failover");
             match action {
                 Action::Propose(entry) => {
                     let (decisions, limit) = (self.decisions.clone(), self.timing.lease);
+                    let stage = self.stage.clone();
                     self.running.spawn(async move {
-                        if let Err(error) = decisions.propose(entry, limit).await {
+                        if let Err(error) = decisions.propose(entry, &stage.name, limit).await {
                             debug!(%error, "a proposal was not decided");
                         }
                     });
@@ -198,6 +222,8 @@ impl Conductor {
                 Action::Prepare { epoch } => self.prepare(epoch),
                 Action::Begin { epoch, above } => self.begin(epoch, above),
                 Action::Open { above } => self.open(above),
+                Action::Drain { to, within } => self.drain(to, within),
+                Action::Resume => self.resume(),
                 Action::Close => self.close(),
             }
         }
@@ -221,6 +247,15 @@ impl Conductor {
         let name = self.machine.decided().members().get(&primary).map(|member| member.name.clone());
         info!(epoch, primary = name, "following");
         self.leave_office();
+        if let Some(Handing { to, since, outcome, .. }) = self.handing.take() {
+            let _ = outcome.send(match &name {
+                Some(name) if *name == to => Ok(format!(
+                    "{to} is the primary, {:.0?} after the first vote had to wait",
+                    since.elapsed()
+                )),
+                _ => Err(format!("{} has become the primary", name.as_deref().unwrap_or("another node"))),
+            });
+        }
         self.stage.part.send_replace(Part::Replica);
         self.stage.target.send_replace(Some(primary));
     }
@@ -228,7 +263,78 @@ impl Conductor {
     fn leave_office(&mut self) {
         self.stage.read_write.set(Readiness::Closed);
         self.watching.abort_all();
+        self.begin_recess();
         self.stage.copies.values().for_each(|copy| copy.service().hold_what_waits());
+    }
+
+    fn begin_recess(&mut self) {
+        if self.recesses.is_empty() {
+            let copies = self.stage.copies.values();
+            self.recesses = Arc::new(copies.map(|copy| copy.service().recess()).collect());
+        }
+    }
+
+    /// Does what an operator wants, or says why not.
+    fn obey(&mut self, Ordered { order, outcome }: Ordered) {
+        match order {
+            Order::HandOver { to, within, dry_run, by } => {
+                let decided = self.machine.decided();
+                let me = self.decisions.me();
+                let Some(to) = to.or_else(|| best_successor(decided, me, &self.stage.copies)) else {
+                    let reason = "no replica could be the primary: name one to hear why";
+                    let _ = outcome.send(Err(reason.to_owned()));
+                    return;
+                };
+                let found = objections(decided, me, to, &self.stage.copies);
+                let name = decided.members().get(&to).map(|member| member.name.clone()).unwrap_or_default();
+                if !found.is_empty() {
+                    let _ = outcome.send(Err(found.join("; ")));
+                } else if self.handing.is_some() || *self.stage.part.borrow() != Part::Primary {
+                    let _ =
+                        outcome.send(Err("the primary is handing over or taking office just now".to_owned()));
+                } else if dry_run {
+                    let _ = outcome.send(Ok(format!("nothing is in the way of {name} becoming the primary")));
+                } else {
+                    info!(to = %name, %by, "an operator wants another primary");
+                    let missing = Arc::default();
+                    self.handing = Some(Handing { to: name, since: Instant::now(), outcome, missing });
+                    self.handle(Event::HandOver { to, within });
+                }
+            }
+            Order::Promote { node, within, by } => {
+                info!(%node, %by, "an operator wants a primary");
+                self.handle(Event::Promote { node, within });
+                let _ = outcome.send(Ok("it is promoted as soon as no lease holds".to_owned()));
+            }
+        }
+    }
+
+    /// Waits until nothing is committed any more and the other has everything.
+    fn drain(&mut self, to: NodeId, within: Duration) {
+        self.begin_recess();
+        let Some(Handing { to: name, missing, .. }) = &self.handing else { return };
+        let (name, missing) = (name.clone(), missing.clone());
+        let (stage, recesses, events) = (self.stage.clone(), self.recesses.clone(), self.events.clone());
+        let within = within - within / 10; // so that it is known what is missing when it is given up
+        self.running.spawn(async move {
+            match drained(&stage.copies, &recesses, &name, || used(&stage.copies), within).await {
+                Ok(used) => {
+                    let _ = events.send(Event::Drained { to, used });
+                }
+                Err(why) => *missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(why),
+            }
+        });
+    }
+
+    /// The other did not take over in time.
+    fn resume(&mut self) {
+        self.recesses = Arc::default();
+        if let Some(Handing { to, outcome, missing, .. }) = self.handing.take() {
+            let why = missing.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let why = why.unwrap_or_else(|| "no majority of the voters decided it in time".to_owned());
+            warn!(%to, %why, "the switchover is given up: committing again");
+            let _ = outcome.send(Err(format!("{why}; nothing has changed")));
+        }
     }
 
     fn prepare(&mut self, epoch: u64) {
@@ -274,6 +380,7 @@ impl Conductor {
                 self.watching.spawn(service.clone().watch_acknowledgements(acks));
             }
         }
+        self.recesses = Arc::default();
         info!("committing for clients");
         self.stage.part.send_replace(Part::Primary);
         self.stage.read_write.set(Readiness::Open);

@@ -2,6 +2,7 @@
 
 mod auto;
 mod conductor;
+mod handover;
 mod listeners;
 mod mend;
 mod peers;
@@ -165,7 +166,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
             let (idle, idles) = watch::channel(true);
             let options = FollowOptions {
                 recovery: Recovery::Full,
-                compression: Compression::None,
+                compression: config.replication.compression.unwrap_or(Compression::None),
                 follow_pack: config.replication.follow_pack,
             };
             let decisions = started.decisions.clone();
@@ -237,8 +238,14 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<m
     background.spawn(control::keep_lag_log(copies.clone()));
     if let Some(admin) = admin {
         let part = part.subscribe();
-        let subject =
-            control::Subject { config: config.clone(), copies: copies.clone(), started, part, surroundings };
+        let subject = control::Subject {
+            config: config.clone(),
+            copies: copies.clone(),
+            started,
+            part,
+            decisions: decided.clone(),
+            surroundings,
+        };
         background.spawn(control::serve(admin, subject));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;

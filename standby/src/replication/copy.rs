@@ -232,11 +232,12 @@ impl Copy {
     /// Begins the reign of this node, unless its own is the last: with a transaction without records, so that everything
     /// it commits is above everything that was committed before.
     pub async fn begin_epoch(&self, node: &str) -> anyhow::Result<()> {
-        let epochs = self.lineage().epochs;
+        let epochs = self.lineage().epochs.up_to(self.have().last.tid);
         if epochs.as_slice().last().is_some_and(|epoch| epoch.node == node) {
             return Ok(());
         }
-        self.begin_epoch_above(epochs.newest() + 1, node, Tid::ZERO).await
+        let next = self.lineage().epochs.newest() + 1;
+        self.begin_epoch_above(next, node, Tid::ZERO).await
     }
 
     /// Begins that epoch, unless it has begun: everything that is committed from then on is above this tid.
@@ -248,30 +249,30 @@ impl Copy {
                 self.name()
             );
         }
-        if lineage.epochs.newest() >= epoch {
-            return Ok(());
-        }
         let storage = self.service().storage();
         let fork = self.have().last.tid;
-        let mut transaction: Transaction = storage.begin();
-        if above > fork {
-            transaction.set_tid(Tid::after(above, SystemTime::now()));
+        // It may know of reigns from which it has nothing, its own included: a crash came before the boundary.
+        let mut epochs = lineage.epochs.up_to(fork);
+        if epochs.newest() >= epoch {
+            return Ok(());
         }
+        let boundary = Tid::after(above.max(fork), SystemTime::now());
+        let mut transaction: Transaction = storage.begin();
+        transaction.set_tid(boundary);
         let description = format!("standby: epoch {epoch} begins at node {node} after transaction {fork}");
         transaction.set_metadata(b"", description.as_bytes(), b"")?;
         let mut applied = self.service().applied();
         let reservation = storage.reserve(&transaction)?;
-        self.service().apply(vec![(transaction, reservation)]);
-        let boundary = applied.recv().await.expect("the committer answers")?;
         let node = node.to_owned();
+        // Before the boundary itself: who follows must not take that for a transaction of the reign before.
+        epochs = Epochs::new(
+            epochs.as_slice().iter().cloned().chain([Epoch { epoch, boundary, fork, node }]).collect(),
+        )
+        .expect("the newest is above all");
+        self.change_lineage(move |lineage| lineage.epochs = epochs).await?;
+        self.service().apply(vec![(transaction, reservation)]);
+        applied.recv().await.expect("the committer answers")?;
         tracing::info!(storage = self.name(), epoch, %fork, %boundary, "a new epoch begins");
-        self.change_lineage(move |lineage| {
-            // It may know of reigns from which it has nothing.
-            let mut epochs = lineage.epochs.up_to(fork).as_slice().to_vec();
-            epochs.push(Epoch { epoch, boundary, fork, node });
-            lineage.epochs = Epochs::new(epochs).expect("the newest is above all");
-        })
-        .await?;
         Ok(())
     }
 }

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use replica::{Export, Exporter, Place};
+use replica::{Epochs, Export, Exporter, Place};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
@@ -46,8 +47,9 @@ pub async fn serve(channel: Channel, copy: Copy, peer: Peer) {
     info!(%storage, %remote, "a stream begins");
     let (sender, receiver) = channel.split();
     let place = copy.followers().join(copy.service().clone(), peer);
+    let epochs = copy.epochs();
     let mut downstream =
-        Downstream { copy, sender: sender.clone(), place, feed: None, actions: VecDeque::new() };
+        Downstream { copy, sender: sender.clone(), place, feed: None, actions: VecDeque::new(), epochs };
     match downstream.run(receiver).await {
         end @ (End::Left | End::Channel(_)) => info!(%storage, %remote, reason = %end, "a stream ended"),
         // The sink was told, and ends what is left of it: a reset could overtake that.
@@ -65,6 +67,7 @@ struct Downstream {
     place: FollowerPlace,
     feed: Option<Feed>,
     actions: VecDeque<Action>,
+    epochs: watch::Receiver<Epochs>,
 }
 
 impl Downstream {
@@ -78,7 +81,6 @@ impl Downstream {
     async fn converse(&mut self, receiver: &mut ChannelReceiver) -> Result<std::convert::Infallible, End> {
         let mut tip = self.copy.service().tip();
         let mut packed = self.copy.service().packed();
-        let mut epochs = self.copy.epochs();
         let mut ticks = tokio::time::interval(ALIVE_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut route = self.copy.route();
@@ -104,7 +106,7 @@ impl Downstream {
                         self.handle(&mut source, Event::Packed(until));
                     }
                 }
-                _ = epochs.changed() => return Err(End::Changed),
+                _ = self.epochs.changed() => return Err(End::Changed),
                 _ = route.changed() => {
                     let below = route.borrow_and_update().below(self.copy.node());
                     self.handle(&mut source, Event::Route(below));
@@ -180,6 +182,11 @@ impl Downstream {
         .expect("no panic");
         self.feed = Some(feed);
         let (items, last) = read?;
+        // The boundary of a new reign is committed after that is known: a sink that is not told of the reign must not take
+        // it for a transaction of the last one.
+        if self.epochs.has_changed().unwrap_or(true) {
+            return Err(End::Changed);
+        }
         let event = last.map_or(Event::AtEnd, Event::Sent);
         self.handle(source, event);
         for item in items {

@@ -20,3 +20,5 @@ pub mod upstream;
 mod message_test;
 #[cfg(test)]
 mod simulation_test;
+#[cfg(test)]
+mod source_test;

@@ -110,9 +110,20 @@ enum State {
         recovering: bool,
     },
     Flowing {
-        reading: bool,
+        reading: Reading,
     },
     Closed,
+}
+
+/// What comes of [`Action::ReadNext`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Everything that there was has been read.
+    Resting,
+    /// There is no answer yet.
+    Asked,
+    /// The same, and something was published meanwhile: the answer may lack that.
+    AskedBefore,
 }
 
 impl Source {
@@ -157,7 +168,7 @@ impl Source {
             Event::Sent(last) => {
                 assert!(last > self.sent, "transactions are sent in order");
                 self.sent = last;
-                self.read_on(false, &mut actions);
+                self.read_on(&mut actions);
             }
             Event::AtEnd => self.rest(now, &mut actions),
             Event::Gone => {
@@ -166,9 +177,12 @@ impl Source {
             }
             Event::Published(standing) => {
                 assert!(standing.last >= self.standing.last, "a stream ends before its history goes back");
+                let is_news = standing.last > self.standing.last;
                 self.standing = standing;
-                if let State::Flowing { reading: false } = self.state {
-                    self.read_on(false, &mut actions);
+                match &mut self.state {
+                    State::Flowing { reading: Reading::Resting } => self.read_on(&mut actions),
+                    State::Flowing { reading } if is_news => *reading = Reading::AskedBefore,
+                    _ => {}
                 }
             }
             Event::Route(route) => {
@@ -260,28 +274,32 @@ impl Source {
         let anchor = (after < anchor.tid || recovering).then_some(anchor);
         let what = if anchor.is_some() { what } else { Flow::All };
         let epochs = self.own.epochs.clone();
-        self.state = State::Flowing { reading: true };
+        self.state = State::Flowing { reading: Reading::Asked };
         (self.sent, self.durable) = (after, after);
         actions.push(Action::Send(FromSource::Stream { what, after, anchor, epochs }));
         actions.push(Action::ReadNext);
     }
 
-    /// Reads what comes next; with `at_end`, only when there is something.
-    fn read_on(&mut self, at_end: bool, actions: &mut Vec<Action>) {
+    /// Reads what comes next.
+    fn read_on(&mut self, actions: &mut Vec<Action>) {
         if let State::Flowing { reading } = &mut self.state {
-            *reading = !at_end || self.sent < self.standing.last;
-            if *reading {
-                actions.push(Action::ReadNext);
-            }
+            *reading = Reading::Asked;
+            actions.push(Action::ReadNext);
         }
         self.pass_pack_on(actions);
     }
 
-    /// Everything was sent: tells how far that is.
+    /// Everything was sent that there was when it was read: tells how far that is. It is not read again at once because the
+    /// last transaction is missing: after a pack, that need not be in the log.
     fn rest(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.read_on(true, actions);
-        if let State::Flowing { reading: false } = self.state {
-            self.tell(now, actions);
+        match &mut self.state {
+            State::Flowing { reading: Reading::AskedBefore } => self.read_on(actions),
+            State::Flowing { reading } => {
+                *reading = Reading::Resting;
+                self.pass_pack_on(actions);
+                self.tell(now, actions);
+            }
+            _ => {}
         }
     }
 

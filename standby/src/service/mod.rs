@@ -11,6 +11,7 @@ pub mod mailbox;
 pub mod oids;
 pub mod packing;
 pub mod publications;
+pub mod recess;
 pub mod stats;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -243,7 +244,8 @@ impl Service {
     /// How many votes wait for locks, and since when the longest held ones are held.
     pub fn lock_status(&self) -> (usize, Option<SystemTime>) {
         let locks = self.0.exchange.lock_table();
-        (locks.table.waiting(), locks.since.values().min().copied())
+        let since = locks.since.iter().filter(|(owner, _)| owner.session != apply::NOBODY);
+        (locks.table.waiting(), since.map(|(_, since)| *since).min())
     }
 
     /// The sessions whose votes wait for locks.

@@ -73,7 +73,7 @@ impl Session {
             Request::LastTransaction => Ok(tid_value(self.registered().view)),
             Request::GetInvalidations { tid } => {
                 let view = self.registered().view;
-                self.answer_away(call, out, move |service| invalidations(service, tid, view));
+                self.answer_as_of(call, out, move |service| (view, invalidations(service, tid, view)));
                 return Ok(());
             }
             Request::NewOids { n } => self.new_oids(n),
@@ -81,15 +81,16 @@ impl Session {
                 Err(ErrorReply::Attribute("'ZEOStorage' object has no attribute 'new_oid'".to_owned()))
             }
             Request::LoadSerial { oid, serial } => {
-                self.answer_away(call, out, move |service| {
+                self.answer_as_of(call, out, move |service| {
                     let mut data = Vec::new();
                     let loaded = service.storage().load_serial(oid, serial, &mut data);
-                    loaded.map(|()| Value::Bytes(data.into())).map_err(super::errors::read_error)
+                    let result = loaded.map(|()| Value::Bytes(data.into()));
+                    (serial.min(service.storage().last_tid()), result.map_err(super::errors::read_error))
                 });
                 return Ok(());
             }
             Request::GetTid { oid } => {
-                self.answer_away(call, out, move |service| get_tid(service, oid));
+                self.answer_as_of(call, out, move |service| get_tid(service, oid));
                 return Ok(());
             }
             Request::History { oid, size } => {
@@ -230,11 +231,13 @@ fn invalidations(
     }))
 }
 
-fn get_tid(service: &Service, oid: zeo_proto::Oid) -> Result<Value<'static>, ErrorReply> {
+/// The current revision, as of the transaction that wrote it.
+fn get_tid(service: &Service, oid: zeo_proto::Oid) -> (zeo_proto::Tid, Result<Value<'static>, ErrorReply>) {
     match service.storage().current(oid, replica::ReadMode::MayBlock) {
-        Ok(Some(current)) if !current.deleted => Ok(tid_value(current.serial)),
-        Ok(_) => Err(ErrorReply::PosKey(oid)),
-        Err(error) => Err(super::errors::read_error(error)),
+        Ok(Some(current)) if current.deleted => (current.serial, Err(ErrorReply::PosKey(oid))),
+        Ok(Some(current)) => (current.serial, Ok(tid_value(current.serial))),
+        Ok(None) => (zeo_proto::Tid::ZERO, Err(ErrorReply::PosKey(oid))),
+        Err(error) => (zeo_proto::Tid::ZERO, Err(super::errors::read_error(error))),
     }
 }
 

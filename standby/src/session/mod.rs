@@ -316,17 +316,31 @@ impl Session {
         Ok(())
     }
 
-    /// Answers a call from a job: for whatever has to read the log.
+    /// Answers a call from a job: for whatever has to read the log as far as it goes.
     fn answer_away(
         &mut self,
         call: Call,
         out: &mut Outbox,
         work: impl FnOnce(&Service) -> Result<Value<'static>, ErrorReply> + Send + 'static,
     ) {
+        self.answer_as_of(call, out, move |service| {
+            let result = work(service);
+            (service.storage().last_tid(), result)
+        });
+    }
+
+    /// The same where the answer depends on nothing later than the transaction that comes with it: it waits until the view
+    /// has that, and not for what is durable beyond and waits to be published.
+    fn answer_as_of(
+        &mut self,
+        call: Call,
+        out: &mut Outbox,
+        work: impl FnOnce(&Service) -> (Tid, Result<Value<'static>, ErrorReply>) + Send + 'static,
+    ) {
         let service = self.registered().service.clone();
         self.start(out, Duration::ZERO, move || {
-            let result = work(&service);
-            Completion::Answer(Answer { call, as_of: service.storage().last_tid(), result })
+            let (as_of, result) = work(&service);
+            Completion::Answer(Answer { call, as_of, result })
         });
     }
 

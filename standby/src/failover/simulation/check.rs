@@ -5,6 +5,11 @@ use zeo_proto::Tid;
 use super::world::World;
 
 impl World {
+    /// Of switchovers to which nothing happens, most have worked, and each within a moment.
+    fn check_switchovers(&self) {
+        assert!(self.switchovers.len() > 3, "only {} promotions", self.switchovers.len());
+    }
+
     /// At every moment.
     pub(super) fn check_now(&self) {
         let holders: Vec<&str> = self
@@ -30,12 +35,16 @@ impl World {
         for site in self.sites.iter().filter(|site| site.has_copy) {
             assert_eq!(site.disk.log, *log, "{} has what the primary has", site.name);
         }
+        if self.only_switchovers {
+            self.check_switchovers();
+        }
         for (tid, records) in &self.promised {
             let kept = log.binary_search_by_key(tid, |transaction| transaction.tid);
             let is_kept = kept.is_ok_and(|at| log[at].records == *records);
             if is_kept {
                 continue;
             }
+            assert!(!self.only_switchovers, "{tid} was lost in a switchover");
             assert!(
                 self.acks == 0 || self.disk_lost,
                 "{tid} was acknowledged by {} replicas, and is gone",

@@ -9,7 +9,7 @@ impl World {
     /// Something goes wrong, or right again.
     pub(super) fn disturb(&mut self) {
         let node = self.random.pick(self.sites.len());
-        match self.random.below(12) {
+        match self.random.below(14) {
             0 | 1 => self.crash(node, false),
             2 => {
                 // One is enough: what only two had may be gone with two.
@@ -28,7 +28,8 @@ impl World {
             6 => self.cut_off(node, true),
             7 => self.cut_off(node, false),
             8 => self.split(),
-            9 => {
+            9 | 10 => self.operate(node),
+            11 => {
                 let jump = self.random.below(2_000_000) as i64 - 1_000_000;
                 self.sites[node].skew_micros =
                     (self.sites[node].skew_micros + jump).clamp(-3_000_000, 3_000_000);
@@ -37,6 +38,20 @@ impl World {
         }
         let next = self.random.millis(20, 1500);
         self.later(next, Happening::Disturb);
+    }
+
+    /// An operator wants another primary.
+    pub(super) fn operate(&mut self, node: usize) {
+        let Some(to) = self.sites.get(node).filter(|site| site.has_copy && site.is_local()) else { return };
+        let (to, within) = (to.id, self.random.millis(20, 2000));
+        if self.acks == 0 && !self.only_switchovers && self.random.one_in(4) {
+            // May lose what that one does not have: not where everything that was acknowledged must stay.
+            let asked = self.random.pick(self.sites.len());
+            return self.tell(asked, Event::Promote { node: to, within });
+        }
+        for asked in 0..self.sites.len() {
+            self.tell(asked, Event::HandOver { to, within });
+        }
     }
 
     fn crash(&mut self, node: usize, loses_disk: bool) {

@@ -55,6 +55,8 @@ pub(super) struct Memory {
     pub(super) busy: bool,
     /// Durable, and not yet published: from here on in the log.
     pub(super) hidden_from: Option<usize>,
+    /// To whom it hands over: nothing new is committed.
+    pub(super) draining: Option<NodeId>,
     /// What the replicas have.
     pub(super) acknowledged: BTreeMap<NodeId, Tid>,
 }
@@ -65,6 +67,10 @@ impl Site {
         let wall = (BEGINNING + own).as_micros() as i64 + self.skew_micros;
         let wall: SystemTime = UNIX_EPOCH + Duration::from_micros(wall as u64);
         Clock { now: own, wall: Tid::from_time(wall) }
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.name.starts_with("here")
     }
 
     pub(super) fn may_commit(&self, now: Duration) -> bool {

@@ -34,6 +34,9 @@ pub(super) struct World {
     pub(super) acks: usize,
     pub(super) may_lose_disk: bool,
     pub(super) disk_lost: bool,
+    /// Nothing else happens: nothing may be lost.
+    pub(super) only_switchovers: bool,
+    pub(super) switchovers: Vec<(Duration, usize)>,
     pub(super) broken: Broken,
     timing: Timing,
     log: Vec<Entry>,
@@ -88,6 +91,12 @@ pub(super) enum Happening {
         epoch: u64,
         above: Tid,
     },
+    /// A primary that hands over looks whether the other has everything.
+    Drain {
+        node: usize,
+        starts: u64,
+        to: NodeId,
+    },
     Acknowledged {
         to: usize,
         starts: u64,
@@ -125,6 +134,8 @@ impl World {
             promised: BTreeMap::new(),
             acks,
             disk_lost: false,
+            only_switchovers: false,
+            switchovers: Vec::new(),
             broken,
             timing,
             log: Vec::new(),
@@ -145,7 +156,7 @@ impl World {
         }
         world.log.push(Entry::Acknowledge { acks });
         let (node, after) = (world.sites[0].id, LeaseMark::default());
-        world.log.push(Entry::Promote { node, after, cause: Cause::Operator });
+        world.log.push(Entry::Promote { node, after, cause: Cause::Operator, used: None });
         world.sites[0].disk.whole = true;
         for node in 0..world.sites.len() {
             world.later(Duration::ZERO, Happening::Start { node });
@@ -155,6 +166,13 @@ impl World {
         for reader in 0..READERS {
             world.later(Duration::ZERO, Happening::Read { reader });
         }
+        world
+    }
+
+    /// A cluster to which nothing happens, but that its primary is exchanged again and again.
+    pub(super) fn with_switchovers_only(seed: u64) -> Self {
+        let mut world = Self::new(seed, Broken::Nothing);
+        (world.only_switchovers, world.loses_messages) = (true, false);
         world
     }
 
@@ -222,6 +240,7 @@ impl World {
             | Happening::Apply { node, .. }
             | Happening::Stream { node, .. }
             | Happening::Begin { node, .. }
+            | Happening::Drain { node, .. }
             | Happening::Synced { node, .. } => *node,
             Happening::Asked { from, .. } => *from,
             Happening::Told { to, .. } | Happening::Acknowledged { to, .. } => *to,
@@ -237,7 +256,14 @@ impl World {
         }
         match happening {
             Happening::Disturb => {
-                if !self.ended {
+                if self.only_switchovers && !self.ended {
+                    let may = |site: &Site| site.has_copy && site.is_local() && !site.may_commit(self.now);
+                    let replicas = (0..self.sites.len()).filter(|at| may(&self.sites[*at]));
+                    let replicas: Vec<usize> = replicas.collect();
+                    let node = replicas[self.random.pick(replicas.len())];
+                    self.operate(node);
+                    self.later(Duration::from_secs(1), Happening::Disturb);
+                } else if !self.ended {
                     self.disturb();
                 }
             }
@@ -288,6 +314,11 @@ impl World {
             Happening::Begin { node, starts, epoch, above } => {
                 if self.is_same(node, starts) {
                     self.begin(node, epoch, above);
+                }
+            }
+            Happening::Drain { node, starts, to } => {
+                if self.is_same(node, starts) {
+                    self.drain(node, to);
                 }
             }
             Happening::Acknowledged { to, starts, by, tid } => {
@@ -342,6 +373,7 @@ impl World {
             next_oid: site.disk.max_oid() + 1,
             busy: false,
             hidden_from: None,
+            draining: None,
             acknowledged: BTreeMap::new(),
         });
         self.act(node, actions);
@@ -392,8 +424,13 @@ impl World {
                 Action::Ask { round } => self.ask(node, round),
                 Action::Follow { primary, .. } => {
                     let memory = self.sites[node].memory.as_mut().expect("it is up");
-                    (memory.follows, memory.open) = (Some(primary), false);
+                    (memory.follows, memory.open, memory.draining) = (Some(primary), false, None);
                 }
+                Action::Drain { to, .. } => {
+                    self.sites[node].memory.as_mut().expect("it is up").draining = Some(to);
+                    self.later(Duration::ZERO, Happening::Drain { node, starts, to });
+                }
+                Action::Resume => self.sites[node].memory.as_mut().expect("it is up").draining = None,
                 Action::Prepare { epoch } => {
                     self.sites[node].memory.as_mut().expect("it is up").follows = None;
                     let delay = self.random.millis(0, 30);
@@ -408,6 +445,7 @@ impl World {
                     let above = if self.broken == Broken::Ceiling { 0 } else { above.get() };
                     let memory = self.sites[node].memory.as_mut().expect("it is up");
                     memory.open = true;
+                    self.switchovers.push((self.now, node));
                     memory.next_oid = memory.next_oid.max(above + 1).max(max_oid + 1);
                 }
                 Action::Close => self.sites[node].memory.as_mut().expect("it is up").open = false,
@@ -503,6 +541,23 @@ impl World {
         self.tell(node, Event::Begun { epoch });
     }
 
+    /// Whether the one to whom a primary hands over has everything.
+    fn drain(&mut self, node: usize, to: NodeId) {
+        let linked = |a: usize, b: usize| !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a));
+        let Some(other) = self.sites.iter().position(|site| site.id == to) else { return };
+        let (site, target) = (&self.sites[node], &self.sites[other]);
+        let Some(memory) = site.memory.as_ref().filter(|memory| memory.draining == Some(to)) else { return };
+        let has_all = linked(node, other) && target.up && target.disk.common(&site.disk) == site.disk.last();
+        if memory.busy || memory.hidden_from.is_some_and(|hidden| hidden < site.disk.log.len()) || !has_all {
+            let starts = site.starts;
+            return self.later(Duration::from_millis(5), Happening::Drain { node, starts, to });
+        }
+        let used = site.used();
+        // That nothing is committed from now on must not depend on this.
+        self.sites[node].memory.as_mut().expect("it is up").draining = None;
+        self.tell(node, Event::Drained { to, used });
+    }
+
     fn write(&mut self) {
         let node = self.random.pick(self.sites.len());
         let makes_new = self.random.one_in(4);
@@ -515,6 +570,9 @@ impl World {
         let clock = site.clock(self.now);
         let (last, starts) = (site.disk.last(), site.starts);
         let Some(memory) = site.memory.as_mut().filter(|memory| memory.open && !memory.busy) else { return };
+        if memory.draining.is_some() {
+            return;
+        }
         let ceilings = memory.machine.ceilings();
         let tid = clock.wall.max(last.next());
         let next_oid = memory.next_oid.max(OBJECTS + 1);
@@ -550,6 +608,7 @@ impl World {
 
     /// Publishes what may be, and answers its clients.
     fn publish(&mut self, node: usize) {
+        let other = (0..self.sites.len()).find(|at| *at != node && self.sites[*at].may_commit(self.now));
         let site = &mut self.sites[node];
         let clock = site.clock(self.now);
         let Some(memory) = &mut site.memory else { return };
@@ -563,6 +622,11 @@ impl World {
             if memory.acknowledged.values().filter(has).count() < self.acks {
                 break;
             }
+            assert_eq!(
+                other, None,
+                "{} is answered by {} while another holds the lease",
+                transaction.tid, site.name
+            );
             self.promised.insert(transaction.tid, transaction.records.clone());
             memory.hidden_from = Some(hidden + 1);
         }

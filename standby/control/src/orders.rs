@@ -1,0 +1,97 @@
+//! What an operator may ask a node to change, and what has happened.
+
+use serde::{Deserialize, Serialize};
+
+/// Another primary is wanted. Nothing is lost by it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switchover {
+    /// The name of the node; `None`: the best one.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// How long it may take to have everything; `None`: 10 seconds.
+    #[serde(default)]
+    pub timeout_seconds: Option<f64>,
+    /// Only say what is in the way.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A node is to be the primary, whatever that loses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promotion {
+    /// Its name.
+    pub node: String,
+    /// It is known that something may be lost.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Whether automatic failover is off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// It is.
+    pub paused: bool,
+}
+
+/// Whether a node is kept from being promoted by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ban {
+    /// Its name.
+    pub node: String,
+    /// It is.
+    pub banned: bool,
+}
+
+/// A node is gone for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forget {
+    /// Its name.
+    pub node: String,
+}
+
+/// So many replicas must acknowledge each transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledgements {
+    /// How many.
+    pub acks: usize,
+}
+
+/// It was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What, for people.
+    pub done: String,
+}
+
+/// It was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Why, for people.
+    pub error: String,
+}
+
+/// What has happened to the cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// Oldest first; of many, the last 1,000.
+    pub happenings: Vec<HistoryEntry>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When, in seconds since 1970, on the clock of the node that had it decided.
+    pub at: f64,
+    /// Who had it decided: a node, or an operator at one.
+    pub by: String,
+    /// What, for people.
+    pub text: String,
+    /// What, for programs: an object whose key `what` names it.
+    pub details: serde_json::Value,
+}

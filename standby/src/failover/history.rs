@@ -1,0 +1,242 @@
+//! What has happened to the cluster, for its operators: made from the decided entries, so the same on every node.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::decided::{Decided, Effect};
+use super::entry::{Cause, Entry, NodeId};
+
+/// Older happenings are forgotten.
+const KEPT: usize = 1_000;
+
+/// An entry, with when and by whom it was proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// On the proposer's wall clock, in milliseconds since 1970. For operators: nothing is decided by it.
+    pub at_millis: u64,
+    /// A node, or an operator at one.
+    pub by: String,
+    /// What is proposed.
+    pub entry: Entry,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    /// When, on a clock of the node that proposed it, in milliseconds since 1970.
+    pub at_millis: u64,
+    /// A node, or an operator at one.
+    pub by: String,
+    /// What.
+    pub what: What,
+}
+
+/// What happened. Nodes are named as they were then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum What {
+    /// The cluster was made.
+    Created,
+    /// A node joined.
+    Joined {
+        /// Its name.
+        node: String,
+        /// Its group.
+        group: String,
+    },
+    /// A node came back as another, or with another configuration.
+    Changed {
+        /// Its name.
+        node: String,
+        /// Its group.
+        group: String,
+    },
+    /// A node was removed.
+    Removed {
+        /// Its name.
+        node: String,
+    },
+    /// A node became the primary.
+    Promoted {
+        /// Its name.
+        node: String,
+        /// The primary before it.
+        from: Option<String>,
+        /// The number of its reign.
+        epoch: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// It commits.
+    Began {
+        /// Its name.
+        node: String,
+        /// The number of its reign.
+        epoch: u64,
+        /// So long after the last lease of the primary before it was proposed.
+        after_millis: Option<u64>,
+    },
+    /// Automatic failover was turned off, or on again.
+    Paused {
+        /// It is off.
+        paused: bool,
+    },
+    /// A node may no longer be promoted by itself, or may again.
+    Banned {
+        /// Its name.
+        node: String,
+        /// It may not.
+        banned: bool,
+    },
+    /// So many replicas must acknowledge a transaction.
+    Acknowledge {
+        /// How many.
+        acks: usize,
+    },
+    /// A node had transactions that nobody else has: it saved them, and took them back.
+    Lost {
+        /// Its name.
+        node: String,
+        /// The storage.
+        storage: String,
+        /// How many.
+        transactions: u64,
+        /// Where it saved them.
+        file: String,
+    },
+}
+
+/// The last happenings, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    happenings: VecDeque<Happening>,
+    /// When the last lease was proposed, and that of the reign before.
+    renewed: Option<u64>,
+    renewed_before: Option<u64>,
+}
+
+impl History {
+    /// The last ones, oldest first.
+    pub fn happenings(&self) -> impl DoubleEndedIterator<Item = &Happening> {
+        self.happenings.iter()
+    }
+
+    /// Notes an entry and what it did.
+    pub fn note(&mut self, stamped: &Stamped, effect: Effect, before: &Decided, after: &Decided) {
+        if effect == Effect::None {
+            return;
+        }
+        if effect == Effect::Renewed {
+            self.renewed = Some(stamped.at_millis);
+            return;
+        }
+        let Some(what) = self.what(stamped, before, after) else { return };
+        self.happenings.push_back(Happening { at_millis: stamped.at_millis, by: stamped.by.clone(), what });
+        while self.happenings.len() > KEPT {
+            self.happenings.pop_front();
+        }
+    }
+
+    fn what(&mut self, stamped: &Stamped, before: &Decided, after: &Decided) -> Option<What> {
+        let name = |node: &NodeId| name_of(*node, after).or_else(|| name_of(*node, before));
+        Some(match &stamped.entry {
+            Entry::Create { .. } => What::Created,
+            Entry::Join { member, .. } => {
+                let (node, group) = (member.name.clone(), member.group.clone());
+                let known = before.members().values().any(|other| other.name == member.name);
+                if known { What::Changed { node, group } } else { What::Joined { node, group } }
+            }
+            Entry::Leave { node } => What::Removed { node: name(node)? },
+            Entry::Promote { node, cause, .. } => {
+                self.renewed_before = self.renewed.take();
+                let from = before.reign().and_then(|reign| name_of(reign.primary, before));
+                What::Promoted { node: name(node)?, from, epoch: after.mark().epoch, cause: *cause }
+            }
+            Entry::Began { epoch } => {
+                let primary = after.reign()?.primary;
+                let since = self.renewed_before.map(|renewed| stamped.at_millis.saturating_sub(renewed));
+                What::Began { node: name(&primary)?, epoch: *epoch, after_millis: since }
+            }
+            Entry::Pause { paused } => What::Paused { paused: *paused },
+            Entry::Ban { node, banned } => What::Banned { node: name(node)?, banned: *banned },
+            Entry::Acknowledge { acks } => What::Acknowledge { acks: *acks },
+            Entry::Lost { node, storage, transactions, file } => What::Lost {
+                node: name(node)?,
+                storage: storage.clone(),
+                transactions: *transactions,
+                file: file.clone(),
+            },
+            Entry::Renew { .. } | Entry::Release { .. } => return None,
+        })
+    }
+}
+
+fn name_of(node: NodeId, decided: &Decided) -> Option<String> {
+    decided.members().get(&node).map(|member| member.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::entry::{Ceilings, LeaseMark, Member};
+    use super::*;
+
+    fn noted(entries: &[(u64, Entry)]) -> History {
+        let (mut decided, mut history) = (Decided::default(), History::default());
+        for (at_millis, entry) in entries {
+            let before = decided.clone();
+            let effect = decided.apply(entry);
+            let stamped = Stamped { at_millis: *at_millis, by: "a".into(), entry: entry.clone() };
+            history.note(&stamped, effect, &before, &decided);
+        }
+        history
+    }
+
+    fn join(number: u64, name: &str) -> Entry {
+        let (name, group) = (name.to_owned(), "here".to_owned());
+        let member = Member { name, group, electable: true, voter: true, priority: 0 };
+        Entry::Join { node: NodeId(number), member }
+    }
+
+    fn promote(number: u64, epoch: u64, seq: u64) -> Entry {
+        let after = LeaseMark { epoch, seq };
+        Entry::Promote { node: NodeId(number), after, cause: Cause::Failover, used: None }
+    }
+
+    fn renew(epoch: u64, seq: u64) -> Entry {
+        let mark = LeaseMark { epoch, seq };
+        Entry::Renew { mark, start: 0, lease: Duration::from_secs(1), ceilings: Ceilings::default() }
+    }
+
+    #[test]
+    fn a_failover_is_told_with_how_long_nobody_committed() {
+        let history = noted(&[
+            (0, join(1, "a")),
+            (1, join(2, "b")),
+            (2, promote(1, 0, 0)),
+            (3, Entry::Began { epoch: 1 }),
+            (1000, renew(1, 1)),
+            (3000, promote(2, 1, 1)),
+            (3100, promote(1, 1, 1)), // has no effect
+            (3200, renew(2, 1)),
+            (3500, Entry::Began { epoch: 2 }),
+        ]);
+        let told: Vec<&What> = history.happenings().rev().take(2).map(|happening| &happening.what).collect();
+        assert_eq!(*told[0], What::Began { node: "b".into(), epoch: 2, after_millis: Some(2500) });
+        let (node, from, cause) = ("b".to_owned(), Some("a".to_owned()), Cause::Failover);
+        assert_eq!(*told[1], What::Promoted { node, from, epoch: 2, cause });
+        assert_eq!(history.happenings().count(), 6);
+    }
+
+    #[test]
+    fn a_node_that_was_removed_is_named_and_old_happenings_are_forgotten() {
+        let mut entries = vec![(0, join(1, "a")), (1, Entry::Leave { node: NodeId(1) })];
+        let removed = noted(&entries);
+        let last = removed.happenings().next_back().expect("some");
+        assert_eq!(last.what, What::Removed { node: "a".into() });
+        entries.extend((0..2000).map(|round| (round, Entry::Pause { paused: round % 2 == 0 })));
+        assert_eq!(noted(&entries).happenings().count(), KEPT);
+    }
+}

@@ -17,6 +17,7 @@ use super::message::Message;
 use super::pace::Pace;
 use super::record::Record;
 use super::swim::{Action, Clock, Event, Swim};
+use crate::failover::decided::Decided;
 use crate::failover::entry::NodeId;
 use crate::failover::lease::since_boot;
 use crate::refusals::Refusals;
@@ -48,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) pace: Pace,
     /// Who belongs to the cluster, and where some of them may be found.
     pub(crate) belong: watch::Receiver<(BTreeSet<NodeId>, BTreeSet<String>)>,
+    /// What was decided: what nodes are called.
+    pub(crate) decided: watch::Receiver<Arc<Decided>>,
     /// What it tells of itself.
     pub(crate) own: watch::Receiver<Record>,
     /// What it sees.
@@ -56,7 +59,7 @@ pub(crate) struct Setup {
 
 /// Takes part until `stopped`, and says that it leaves.
 pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
-    let Setup { socket, key, node, address, pace, mut belong, mut own, members } = setup;
+    let Setup { socket, key, node, address, pace, mut belong, decided, mut own, members } = setup;
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), node);
     let mut gossip = Gossip {
         swim: Swim::new(node, address, unix_ms(), pace, random),
@@ -64,6 +67,7 @@ pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
         sealer: Sealer::new(&key),
         opener: Opener::new(key),
         seen: Members::default(),
+        decided,
         members,
         refusals: Refusals::default(),
         told: None,
@@ -112,6 +116,7 @@ struct Gossip {
     sealer: Sealer,
     opener: Opener,
     seen: Members,
+    decided: watch::Receiver<Arc<Decided>>,
     members: watch::Sender<Arc<Members>>,
     refusals: Refusals,
     told: Option<(Instant, Record)>,
@@ -152,7 +157,7 @@ impl Gossip {
                 }
                 Action::Changed(claim) => {
                     let before = self.seen.change(&claim, now);
-                    log_change(&claim, before);
+                    self.log_change(&claim, before);
                 }
                 Action::Told(told) => {
                     if let Some(record) = Record::decode(&told.record) {
@@ -167,17 +172,19 @@ impl Gossip {
             self.members.send_replace(Arc::new(self.seen.clone()));
         }
     }
-}
 
-fn log_change(claim: &Claim, before: Option<State>) {
-    let Claim { node, address, state, .. } = claim;
-    match (before, state) {
-        (Some(State::Alive), State::Alive) => info!(%node, %address, "a node was started anew"),
-        (Some(State::Suspect), State::Alive) => info!(%node, %address, "a node that was suspected answers"),
-        (_, State::Alive) => info!(%node, %address, "a node is there"),
-        (_, State::Suspect) => info!(%node, %address, "a node does not answer"),
-        (_, State::Failed) => warn!(%node, %address, "a node has failed"),
-        (_, State::Left) => info!(%node, %address, "a node has left"),
+    fn log_change(&self, claim: &Claim, before: Option<State>) {
+        let Claim { node, address, state, .. } = claim;
+        let decided = self.decided.borrow();
+        let name = decided.members().get(node).map(|member| &member.name);
+        match (before, state) {
+            (Some(State::Alive), State::Alive) => info!(name, %node, %address, "a node was started anew"),
+            (Some(State::Suspect), State::Alive) => info!(name, %node, %address, "a node answers after all"),
+            (_, State::Alive) => info!(name, %node, %address, "a node is there"),
+            (_, State::Suspect) => info!(name, %node, %address, "a node does not answer"),
+            (_, State::Failed) => warn!(name, %node, %address, "a node has failed"),
+            (_, State::Left) => info!(name, %node, %address, "a node has left"),
+        }
     }
 }
 

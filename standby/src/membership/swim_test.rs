@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::claim::State;
+use super::claim::{Claim, State};
 use super::datagram::MESSAGE_BYTES_MAX;
-use super::message::Message;
+use super::message::{Item, Kind, Message};
 use super::pace::Pace;
 use super::record::RECORD_BYTES_MAX;
 use super::swim::{Action, Clock, Event, Swim};
@@ -21,8 +21,9 @@ struct Host {
     starts: BTreeMap<NodeId, BTreeSet<u64>>,
     ahead_ms: BTreeMap<NodeId, i64>,
     wall_ahead_ms: u64,
-    /// It failed or was suspected so often, in this one's eyes.
+    /// So often somebody failed, or was suspected, in this one's eyes.
     failures: usize,
+    suspicions: usize,
 }
 
 struct World {
@@ -32,6 +33,8 @@ struct World {
     loss_percent: u64,
     /// Nodes of different sides do not hear each other.
     sides: BTreeMap<NodeId, u8>,
+    /// Pairs that do not hear each other.
+    cut: BTreeSet<[NodeId; 2]>,
     still: BTreeSet<NodeId>,
     random: u64,
     pace: Pace,
@@ -49,6 +52,7 @@ impl World {
             wire: Vec::new(),
             loss_percent: 0,
             sides: BTreeMap::new(),
+            cut: BTreeSet::new(),
             still: BTreeSet::new(),
             random: 42,
             pace: Pace::of_lease(Duration::from_millis(1500)),
@@ -74,6 +78,7 @@ impl World {
             ahead_ms: BTreeMap::new(),
             wall_ahead_ms: 0,
             failures: 0,
+            suspicions: 0,
         };
         self.hosts.insert(node, host);
     }
@@ -99,8 +104,10 @@ impl World {
                     }
                 }
                 Action::Changed(claim) => {
-                    if claim.state == State::Failed {
-                        host.failures += 1;
+                    match claim.state {
+                        State::Suspect => host.suspicions += 1,
+                        State::Failed => host.failures += 1,
+                        State::Alive | State::Left => {}
                     }
                     host.seen.insert(claim.node, claim.state);
                     host.starts.entry(claim.node).or_default().insert(claim.start);
@@ -130,7 +137,8 @@ impl World {
                 continue;
             }
             let side = |node| self.sides.get(&node).copied().unwrap_or(0);
-            if side(from) == side(to) {
+            let is_cut = self.cut.contains(&[from, to]) || self.cut.contains(&[to, from]);
+            if side(from) == side(to) && !is_cut {
                 self.handle(to, Event::Heard(Message::decode(&bytes).expect("well formed")));
             }
         }
@@ -298,6 +306,40 @@ fn a_node_that_stands_still_for_a_moment_does_not_fail_and_blames_nobody() {
     world.until(10.0, "the node back", World::is_complete);
     let blamed = world.hosts[&NodeId(2)].failures;
     assert_eq!(blamed, 0, "it stood still itself");
+}
+
+#[test]
+fn two_nodes_that_do_not_hear_each_other_are_asked_through_others() {
+    let mut world = World::new(4);
+    world.until(10.0, "everybody known", World::is_complete);
+    world.cut = [[NodeId(2), NodeId(3)]].into();
+    world.pass(120.0);
+    let suspicions: usize = world.hosts.values().map(|host| host.suspicions).sum();
+    assert_eq!((suspicions, world.failures()), (0, 0));
+}
+
+#[test]
+fn a_suspect_has_its_time_from_when_this_node_goes_on() {
+    let pace = Pace::of_lease(Duration::from_millis(1500));
+    let mut swim = Swim::new(NodeId(1), address(NodeId(1)), 1, pace, 0);
+    let claim =
+        |state| Claim { node: NodeId(2), start: 1, incarnation: 0, state, address: address(NodeId(2)) };
+    let sender = Claim { node: NodeId(3), address: address(NodeId(3)), ..claim(State::Alive) };
+    let items = vec![Item::Claim(claim(State::Suspect))];
+    let message = Message { kind: Kind::Gossip, number: 0, wall_ms: 0, sender, items };
+    let mut now = Duration::from_secs(1);
+    let mut handle = |now, event| swim.handle(Clock { now, wall_ms: 0 }, event);
+    handle(now, Event::Tick);
+    handle(now, Event::Heard(message));
+    let failed = Action::Changed(claim(State::Failed));
+    now += Duration::from_secs(60); // it stands still
+    assert!(!handle(now, Event::Tick).contains(&failed));
+    let mut took = Duration::ZERO;
+    while !handle(now + took, Event::Tick).contains(&failed) {
+        took += STEP;
+        assert!(took < pace.suspicion * 2, "it never ends");
+    }
+    assert!(took >= pace.suspicion - STEP, "{took:?}");
 }
 
 #[test]

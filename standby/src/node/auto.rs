@@ -121,6 +121,7 @@ pub(super) fn gossip(
         address: address(config)?,
         pace: crate::membership::pace::Pace::of_lease(config.cluster.lease),
         belong: herald.belong.subscribe(),
+        decided: herald.surroundings.decided.clone(),
         own: herald.own.subscribe(),
         members,
     };

@@ -11,6 +11,8 @@
 //! committer does at the same time.
 
 mod blobs;
+#[cfg(test)]
+mod bulletin_test;
 mod dispatch;
 mod errors;
 mod information;

@@ -19,7 +19,7 @@ use crate::peer::{Hello, Identity, PeerListener};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PACE: Pace =
-    Pace { heartbeat: Duration::from_millis(30), election: Duration::from_millis(150), snapshot_every: 20 };
+    Pace { heartbeat: Duration::from_millis(100), election: Duration::from_millis(500), snapshot_every: 20 };
 
 struct Voter {
     name: String,

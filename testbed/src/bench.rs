@@ -6,6 +6,7 @@ pub mod failover;
 mod memory;
 pub mod pack;
 pub mod replication;
+pub mod switchover;
 mod table;
 mod throughput;
 pub mod zeo;

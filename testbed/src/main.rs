@@ -29,6 +29,8 @@ enum Bench {
     Replication(bench::replication::Options),
     /// How long a cluster is without a primary when that is killed
     Failover(bench::failover::Options),
+    /// How long a client cannot commit while primary and replica are exchanged
+    Switchover(bench::switchover::Options),
     /// The load alone, on a server that runs already
     Drive(bench::drive::Options),
 }
@@ -50,6 +52,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Bench::Failover(options) => {
             let met = bench::failover::run(&options)?;
+            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Bench::Switchover(options) => {
+            let met = bench::switchover::run(&options)?;
             Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Bench::Drive(options) => bench::drive::run(&options).map(|()| ExitCode::SUCCESS),

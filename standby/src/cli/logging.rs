@@ -36,8 +36,8 @@ impl LogArgs {
     /// Starts the log: what `--log` says goes before what the `<eventlog>` says.
     pub fn start(&self, event_log: Option<&EventLog>) -> Result<()> {
         let level = event_log.map_or("info", |event_log| event_log.level.name());
-        // The engine of the decided log tells of each message, where it is not asked to.
-        let default = format!("{level},openraft=error");
+        // The engine of the decided log tells of each message that does not arrive; what comes of that is told elsewhere.
+        let default = format!("{level},openraft=off");
         let filter = self.log.as_deref().unwrap_or(&default);
         let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
         let (writer, colours) = match event_log.map(|event_log| &event_log.target) {

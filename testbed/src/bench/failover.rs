@@ -68,7 +68,8 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(met)
 }
 
-fn measure(standby: &Path, folder: &Path, lease: &str, rounds: usize) -> Result<Vec<f64>> {
+/// Three nodes that decide who is the primary.
+pub(super) fn cluster(standby: &Path, folder: &Path, lease: &str) -> Result<Vec<Node>> {
     let mut nodes: Vec<Node> = Vec::new();
     for name in NAMES {
         let follows = Follows::Decided(nodes.first());
@@ -82,6 +83,11 @@ fn measure(standby: &Path, folder: &Path, lease: &str, rounds: usize) -> Result<
         node.start()?;
         nodes.push(node);
     }
+    Ok(nodes)
+}
+
+fn measure(standby: &Path, folder: &Path, lease: &str, rounds: usize) -> Result<Vec<f64>> {
+    let mut nodes = cluster(standby, folder, lease)?;
     let mut times = Vec::new();
     for round in 0..rounds {
         let primary = settled(&nodes)?;
@@ -96,7 +102,7 @@ fn measure(standby: &Path, folder: &Path, lease: &str, rounds: usize) -> Result<
 }
 
 /// Waits until one node is the primary, and the others follow it closely. Which.
-fn settled(nodes: &[Node]) -> Result<usize> {
+pub(super) fn settled(nodes: &[Node]) -> Result<usize> {
     poll::until("the cluster to settle", poll::PATIENCE, || {
         on_one_thread(async {
             for (number, node) in nodes.iter().enumerate() {

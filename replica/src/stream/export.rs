@@ -149,6 +149,7 @@ impl Exporter {
             let only_current = self.what == Export::Current && header.tid <= self.anchor.tid;
             let status = if only_current { b'p' } else { header.status };
             let begin = out.len();
+            out.reserve(header.length.min(PIECE_BYTES as u64) as usize);
             let metadata = [&header.user[..], &header.description, &header.extension];
             let mut writer = PortableWriter::new(out, header.tid, status, metadata);
             let mut blobs = Vec::new();

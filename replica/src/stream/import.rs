@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::portable::{NotPortable, PortableReader, PortableRecord};
 use crate::{Storage, Transaction, TransactionError};
 
@@ -15,10 +17,12 @@ pub enum ImportError {
 
 impl Storage {
     /// A transaction of another copy, from its portable form, to be committed after all that were committed there
-    /// before it. It keeps its tid, its status, and every record in its place.
-    pub fn import(&self, portable: &[u8]) -> Result<Transaction, ImportError> {
-        let mut reader = PortableReader::new(portable)?;
+    /// before it. It keeps its tid, its status, and every record in its place. The data are not copied, unless they are
+    /// more than 16 MiB: `portable` stays in memory as long as the transaction.
+    pub fn import(&self, portable: Bytes) -> Result<Transaction, ImportError> {
+        let mut reader = PortableReader::new(&portable)?;
         let mut transaction = self.begin();
+        transaction.share(portable.clone());
         transaction.set_tid(reader.tid);
         transaction.set_status(reader.status);
         let [user, description, extension] = reader.metadata;
@@ -28,7 +32,10 @@ impl Storage {
             transaction.keep_earlier(oid);
             match record {
                 PortableRecord::Nothing => transaction.delete(oid)?,
-                PortableRecord::Data(data) => transaction.store(oid, data)?,
+                PortableRecord::Data(data) => {
+                    let end = portable.len() - reader.left_bytes();
+                    transaction.store_shared(oid, end - data.len(), data)?;
+                }
                 PortableRecord::Pointer(data_tid) => transaction.point_exactly(oid, data_tid)?,
             }
         }

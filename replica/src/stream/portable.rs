@@ -115,6 +115,11 @@ impl<'a> PortableReader<'a> {
         Ok(Self { tid, status, metadata, rest, left })
     }
 
+    /// How many bytes are not read yet.
+    pub(super) fn left_bytes(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn next(&mut self) -> Result<Option<(Oid, PortableRecord<'a>)>, NotPortable> {
         if self.left == 0 {
             return if self.rest.is_empty() { Ok(None) } else { Err(NotPortable("it is too long")) };

@@ -337,7 +337,7 @@ impl Upstream {
 fn prepare(copy: &Copy, incomplete: Incomplete) -> anyhow::Result<(Transaction, Reservation)> {
     let Incomplete { tid, checksum, portable, blobs } = incomplete;
     let storage = copy.service().storage();
-    let mut transaction = storage.import(&portable)?;
+    let mut transaction = storage.import(portable)?;
     anyhow::ensure!(transaction.tid() == Some(tid), "a transaction says that it is another");
     if let Some(checksum) = checksum {
         transaction.expect_checksum(checksum);

@@ -4,6 +4,7 @@ use super::Place;
 use super::portable::PortableWriter;
 use crate::format::{BACK_POINTER, RECORD_HEADER, number};
 use crate::history::{RecordHeads, Transactions};
+use crate::index::ObjectsView;
 use crate::inner::{Generation, Inner};
 use crate::log::check_earlier;
 use crate::window::Window;
@@ -154,9 +155,13 @@ impl Exporter {
             let mut writer = PortableWriter::new(out, header.tid, status, metadata);
             let mut blobs = Vec::new();
             let mut heads = RecordHeads::new(&header);
+            let positions = match only_current {
+                true => self.generation.positions.index.objects(self.anchor.tid)?,
+                false => None,
+            };
             while let Some((position, head)) = heads.next(&mut self.window)? {
                 let oid = head.oid;
-                if only_current && !self.is_current(oid, position)? {
+                if only_current && !self.is_current(oid, position, positions.as_ref())? {
                     continue;
                 }
                 let body = position + RECORD_HEADER as u64;
@@ -231,9 +236,14 @@ impl Exporter {
         Ok(true)
     }
 
-    /// Whether the record at `position` is its object's last at the anchor.
-    fn is_current(&self, oid: Oid, position: u64) -> Result<bool, ReadError> {
-        let mut at = self.generation.positions.object(oid, ReadMode::MayBlock)?.unwrap_or(0);
+    /// Whether the record at `position` is its object's last at the anchor. `known`: where objects are, at the anchor
+    /// or later.
+    fn is_current(&self, oid: Oid, position: u64, known: Option<&ObjectsView>) -> Result<bool, ReadError> {
+        let last = match known {
+            Some(known) => known.position(oid)?,
+            None => self.generation.positions.object(oid, ReadMode::MayBlock)?,
+        };
+        let mut at = last.unwrap_or(0);
         while at > position {
             let head = self.generation.log.record_head(oid, at, ReadMode::MayBlock)?;
             if head.tid <= self.anchor.tid {

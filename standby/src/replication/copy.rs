@@ -255,7 +255,7 @@ impl Copy {
         let mut applied = self.service().applied();
         let reservation = storage.reserve(&transaction)?;
         self.service().apply(vec![(transaction, reservation)]);
-        let boundary = applied.recv().await.expect("the committer answers")?;
+        let boundary = applied.recv().await.expect("the committer answers").outcome?;
         let node = node.to_owned();
         tracing::info!(storage = self.name(), epoch, %fork, %boundary, "a new epoch begins");
         self.change_lineage(move |lineage| {

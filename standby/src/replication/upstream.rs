@@ -55,8 +55,10 @@ pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> En
     let end = upstream.run(&mut receiver).await;
     copy.set_route(Route::default());
     // What was handed to the committer is committed; the next stream begins where that ends.
-    while !upstream.waiting.is_empty() && upstream.applied.recv().await.is_some() {
-        upstream.waiting.pop_front();
+    while !upstream.waiting.is_empty()
+        && let Some(applied) = upstream.applied.recv().await
+    {
+        upstream.take_off(applied.count);
     }
     end
 }
@@ -66,8 +68,8 @@ struct Upstream {
     options: FollowOptions,
     sender: ChannelSender,
     applied: mpsc::UnboundedReceiver<Applied>,
-    /// What the committer has: tids and lengths.
-    waiting: VecDeque<(Tid, usize)>,
+    /// What the committer has: the lengths of transactions, and their sum.
+    waiting: VecDeque<usize>,
     waiting_bytes: usize,
     /// What is to be handed to the committer next.
     group: Vec<Incomplete>,
@@ -144,9 +146,8 @@ impl Upstream {
         let mut next = Some(first);
         let mut last = None;
         while let Some(applied) = next {
-            let (_, bytes) = self.waiting.pop_front().expect("the committer tells of what it was given");
-            self.waiting_bytes -= bytes;
-            match applied {
+            self.take_off(applied.count);
+            match applied.outcome {
                 Ok(tid) => last = Some(tid),
                 Err(error) => return sink.handle(Event::Failed(describe(&error))),
             }
@@ -155,6 +156,12 @@ impl Upstream {
         let Some(last) = last else { return Vec::new() };
         self.copy.note_heard(|heard| heard.trouble = None);
         sink.handle(Event::Applied(last))
+    }
+
+    /// The committer is done with so many.
+    fn take_off(&mut self, count: usize) {
+        assert!(count <= self.waiting.len(), "the committer tells of what it was given");
+        self.waiting_bytes -= self.waiting.drain(..count).sum::<usize>();
     }
 
     async fn act(&mut self, sink: &mut Sink, action: Action) -> Result<Vec<Action>, End> {
@@ -280,7 +287,7 @@ impl Upstream {
                 (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
             let mut outcome = Ok(());
             for incomplete in group {
-                let waiting = (incomplete.tid, incomplete.portable.len());
+                let waiting = incomplete.portable.len();
                 match prepare(&copy, incomplete) {
                     Ok(transaction) => prepared.push(transaction),
                     Err(error) => {
@@ -294,7 +301,7 @@ impl Upstream {
             (given, outcome)
         });
         let (given, outcome) = given.await.expect("no panic");
-        self.waiting_bytes += given.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        self.waiting_bytes += given.iter().sum::<usize>();
         self.waiting.extend(given);
         outcome
     }

@@ -12,6 +12,7 @@ use crate::format::{BACK_POINTER, RECORD_HEADER, REDUNDANT_LENGTH, TRANSACTION_H
 use crate::inner::{Generation, Inner};
 use crate::pins::Pin;
 use crate::recent::Mix;
+use crate::series::Series;
 use crate::{Checksum, Oid, ReadMode, ReserveError, StagedBlob, Tid, TransactionError};
 
 /// Record data beyond this go to a temporary file.
@@ -28,6 +29,7 @@ pub struct Transaction {
     pub(crate) tid: Option<Tid>,
     /// What the running checksum must come to.
     pub(crate) expected: Option<Checksum>,
+    pub(crate) series: Series,
     pub(crate) status: u8,
     pub(crate) entries: Vec<Entry>,
     by_oid: HashMap<u64, usize, BuildHasherDefault<Mix>>,
@@ -89,6 +91,7 @@ impl Transaction {
             metadata: Metadata::default(),
             tid: None,
             expected: None,
+            series: Series::default(),
             status: b' ',
             entries: Vec::new(),
             by_oid: HashMap::default(),
@@ -129,6 +132,11 @@ impl Transaction {
     /// When it is committed, the running checksum must come to this, or it fails.
     pub fn expect_checksum(&mut self, checksum: Checksum) {
         self.expected = Some(checksum);
+    }
+
+    /// It is committed only when all before it in the series were.
+    pub fn join(&mut self, series: &Series) {
+        self.series = series.clone();
     }
 
     /// The tid that it was given.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use bytes::Bytes;
-use replica::{CommitError, Reservation, StagedBlob, Transaction};
+use replica::{CommitError, Reservation, Series, StagedBlob, Transaction};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -50,6 +50,7 @@ pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> En
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         group: Vec::new(),
+        series: Series::default(),
         blobs: Vec::new(),
     };
     let end = upstream.run(&mut receiver).await;
@@ -73,6 +74,8 @@ struct Upstream {
     waiting_bytes: usize,
     /// What is to be handed to the committer next.
     group: Vec<Incomplete>,
+    /// All transactions of the stream: there is nothing behind one that cannot be committed.
+    series: Series,
     /// Blobs whose transaction has yet to come.
     blobs: Vec<(Oid, File, StagedBlob)>,
 }
@@ -281,14 +284,14 @@ impl Upstream {
         if self.group.is_empty() {
             return Ok(());
         }
-        let (copy, group) = (self.copy.clone(), std::mem::take(&mut self.group));
+        let (copy, series, group) = (self.copy.clone(), self.series.clone(), std::mem::take(&mut self.group));
         let given = spawn_blocking(move || {
             let (mut given, mut prepared) =
                 (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
             let mut outcome = Ok(());
             for incomplete in group {
                 let waiting = incomplete.portable.len();
-                match prepare(&copy, incomplete) {
+                match prepare(&copy, &series, incomplete) {
                     Ok(transaction) => prepared.push(transaction),
                     Err(error) => {
                         outcome = Err(format!("{error:#}"));
@@ -341,11 +344,16 @@ impl Upstream {
     }
 }
 
-fn prepare(copy: &Copy, incomplete: Incomplete) -> anyhow::Result<(Transaction, Reservation)> {
+fn prepare(
+    copy: &Copy,
+    series: &Series,
+    incomplete: Incomplete,
+) -> anyhow::Result<(Transaction, Reservation)> {
     let Incomplete { tid, checksum, portable, blobs } = incomplete;
     let storage = copy.service().storage();
     let mut transaction = storage.import(portable)?;
     anyhow::ensure!(transaction.tid() == Some(tid), "a transaction says that it is another");
+    transaction.join(series);
     if let Some(checksum) = checksum {
         transaction.expect_checksum(checksum);
     }

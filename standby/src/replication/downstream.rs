@@ -185,17 +185,20 @@ impl Downstream {
         for item in items {
             match item {
                 Item::Message(message) => self.sender.send(message).await?,
-                Item::Blob(oid, path) => self.send_blob(oid, path).await?,
+                Item::Blob(oid, path) => self.send_blob(oid, path, source.compression()).await?,
             }
         }
         Ok(())
     }
 
     /// Sends a blob part by part. One that a pack has removed meanwhile is of no use to the sink either.
-    async fn send_blob(&mut self, oid: Oid, path: std::path::PathBuf) -> Result<(), End> {
-        let packs = self.feed.as_ref().is_some_and(|feed| feed.packer.is_some());
-        let open =
-            move || std::io::Result::Ok((std::fs::File::open(path)?, packs.then(Packer::new).transpose()?));
+    async fn send_blob(
+        &mut self,
+        oid: Oid,
+        path: std::path::PathBuf,
+        compression: Compression,
+    ) -> Result<(), End> {
+        let open = move || std::io::Result::Ok((std::fs::File::open(path)?, Packer::new(compression)?));
         let (mut file, mut packer) = match spawn_blocking(open).await.expect("no panic") {
             Ok(opened) => opened,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -206,9 +209,9 @@ impl Downstream {
                 let mut part = Vec::with_capacity(BLOB_PART_BYTES_MAX);
                 let read = file.by_ref().take(BLOB_PART_BYTES_MAX as u64).read_to_end(&mut part);
                 let last = part.len() < BLOB_PART_BYTES_MAX;
-                let message = FromSource::Blob { oid, last, data: part.into() }.encode();
-                let run = packer.as_mut().and_then(|packer| packer.pack(std::slice::from_ref(&message)));
-                ((file, packer), read.map(|_| (run.unwrap_or(message), last)))
+                FromSource::Blob { oid, last, data: part.into() }.encode_into(packer.begin());
+                let message = packer.end_apart(&mut Vec::new());
+                ((file, packer), read.map(|_| (message, last)))
             })
             .await
             .expect("no panic");
@@ -240,8 +243,7 @@ struct Feed {
     anchor: Place,
     /// It is yet to be said that what comes is whole.
     announces: bool,
-    /// Where the sink wants compressed runs.
-    packer: Option<Packer>,
+    packer: Packer,
 }
 
 enum Item {
@@ -261,53 +263,47 @@ impl Feed {
             Flow::Current => Export::Current,
         };
         let exporter = copy.service().storage().export(after, what)?;
-        let packer = match compression {
-            Compression::None => None,
-            Compression::Zstd => Some(Packer::new()?),
-        };
+        let packer = Packer::new(compression)?;
         Ok(Self { anchor: exporter.anchor(), copy: copy.clone(), exporter, announces: false, packer })
     }
 
     /// What comes next, and the last transaction of it.
     fn read(&mut self) -> Result<(Vec<Item>, Option<Tid>), replica::ReadError> {
-        let (mut items, mut last, mut bytes) = (Vec::new(), None, 0);
+        let (mut items, mut ready, mut last, mut bytes) = (Vec::new(), Vec::new(), None, 0);
         while bytes < READ_BYTES {
-            let mut message = vec![0; TRANSACTION_HEADER];
-            let exported = self.exporter.next(&mut message)?;
-            if self.announces && exported.as_ref().is_none_or(|next| next.tid > self.anchor.tid) {
+            let message = self.packer.begin();
+            let begin = message.len();
+            message.resize(begin + TRANSACTION_HEADER, 0);
+            let Some(exported) = self.exporter.next(message)? else {
+                self.packer.take_back();
+                if std::mem::take(&mut self.announces) {
+                    self.packer.push(&FromSource::Whole.encode(), &mut ready);
+                }
+                break;
+            };
+            bytes += message.len() - begin;
+            put_transaction_header(&mut &mut message[begin..], exported.tid, exported.checksum);
+            last = Some(exported.tid);
+            let announces = self.announces && exported.tid > self.anchor.tid;
+            if !announces && exported.blobs.is_empty() {
+                self.packer.end(&mut ready);
+                continue;
+            }
+            let message = self.packer.end_apart(&mut ready);
+            items.extend(ready.drain(..).map(Item::Message));
+            if announces {
                 self.announces = false;
                 items.push(Item::Message(FromSource::Whole.encode()));
             }
-            let Some(exported) = exported else { break };
-            put_transaction_header(&mut &mut message[..TRANSACTION_HEADER], exported.tid, exported.checksum);
             let blobs = self.copy.service().storage().blobs();
             for oid in exported.blobs {
                 let store = blobs.expect("a storage without blobs exports none");
                 items.push(Item::Blob(oid, store.path(oid, exported.tid)));
             }
-            bytes += message.len();
-            items.push(Item::Message(message.into()));
-            last = Some(exported.tid);
+            items.push(Item::Message(message));
         }
-        Ok((self.packed(items), last))
-    }
-
-    /// Makes runs of the messages between blobs.
-    fn packed(&mut self, items: Vec<Item>) -> Vec<Item> {
-        let Some(packer) = &mut self.packer else { return items };
-        let (mut packed, mut messages) = (Vec::new(), Vec::new());
-        for item in items {
-            match item {
-                Item::Message(message) => messages.push(message),
-                Item::Blob(..) => {
-                    packed.extend(
-                        packer.pack_all(std::mem::take(&mut messages)).into_iter().map(Item::Message),
-                    );
-                    packed.push(item);
-                }
-            }
-        }
-        packed.extend(packer.pack_all(messages).into_iter().map(Item::Message));
-        packed
+        self.packer.flush(&mut ready);
+        items.extend(ready.into_iter().map(Item::Message));
+        Ok((items, last))
     }
 }

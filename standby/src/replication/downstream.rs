@@ -1,11 +1,12 @@
 //! The I/O around a [`Source`]: a channel to a sink, and the storage that is read.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::Read as _;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use replica::{Export, Exporter, Place};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
@@ -92,9 +93,10 @@ impl Downstream {
                     self.receive(&mut source, received)?;
                 }
             }
+            let not_before = source.gathers_until().filter(|_| !self.place.is_waited_for());
             tokio::select! {
                 received = receiver.recv() => self.receive(&mut source, received)?,
-                changed = tip.changed() => {
+                changed = changed_after(&mut tip, not_before) => {
                     changed.map_err(|_| End::Changed)?;
                     self.handle(&mut source, Event::Published(self.standing()));
                 }
@@ -179,9 +181,9 @@ impl Downstream {
         .await
         .expect("no panic");
         self.feed = Some(feed);
-        let (items, last) = read?;
-        let event = last.map_or(Event::AtEnd, Event::Sent);
-        self.handle(source, event);
+        let Read { items, last, at_end } = read?;
+        self.handle(source, Event::Published(self.standing()));
+        self.handle(source, last.map_or(Event::AtEnd, |last| Event::Sent { last, at_end }));
         for item in items {
             match item {
                 Item::Message(message) => self.sender.send(message).await?,
@@ -236,6 +238,17 @@ impl Downstream {
     }
 }
 
+/// As [`watch::Receiver::changed`], but not before this moment.
+async fn changed_after(
+    tip: &mut watch::Receiver<Tid>,
+    not_before: Option<Instant>,
+) -> Result<(), watch::error::RecvError> {
+    if let Some(moment) = not_before {
+        tokio::time::sleep_until(moment.into()).await;
+    }
+    tip.changed().await
+}
+
 /// What is read of a storage for a stream.
 struct Feed {
     copy: Copy,
@@ -244,6 +257,15 @@ struct Feed {
     /// It is yet to be said that what comes is whole.
     announces: bool,
     packer: Packer,
+}
+
+/// What was read in one go.
+struct Read {
+    items: Vec<Item>,
+    /// The last transaction of it.
+    last: Option<Tid>,
+    /// There was nothing more.
+    at_end: bool,
 }
 
 enum Item {
@@ -267,10 +289,11 @@ impl Feed {
         Ok(Self { anchor: exporter.anchor(), copy: copy.clone(), exporter, announces: false, packer })
     }
 
-    /// What comes next, and the last transaction of it.
-    fn read(&mut self) -> Result<(Vec<Item>, Option<Tid>), replica::ReadError> {
-        let (mut items, mut ready, mut last, mut bytes) = (Vec::new(), Vec::new(), None, 0);
-        while bytes < READ_BYTES {
+    /// What comes next.
+    fn read(&mut self) -> Result<Read, replica::ReadError> {
+        let (mut items, mut ready, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut last, mut at_end) = (None, false);
+        while bytes < READ_BYTES && !at_end {
             let message = self.packer.begin();
             let begin = message.len();
             message.resize(begin + TRANSACTION_HEADER, 0);
@@ -279,7 +302,8 @@ impl Feed {
                 if std::mem::take(&mut self.announces) {
                     self.packer.push(&FromSource::Whole.encode(), &mut ready);
                 }
-                break;
+                at_end = true;
+                continue;
             };
             bytes += message.len() - begin;
             put_transaction_header(&mut &mut message[begin..], exported.tid, exported.checksum);
@@ -304,6 +328,6 @@ impl Feed {
         }
         self.packer.flush(&mut ready);
         items.extend(ready.into_iter().map(Item::Message));
-        Ok((items, last))
+        Ok(Read { items, last, at_end })
     }
 }

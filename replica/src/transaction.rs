@@ -176,6 +176,12 @@ impl Transaction {
         }
     }
 
+    /// So many objects will be stored, as far as is known: spares growing for one after the other.
+    pub(crate) fn expect_objects(&mut self, count: usize) {
+        self.entries.reserve(count);
+        self.by_oid.reserve(count);
+    }
+
     /// As [`Transaction::store`], with data that are the bytes at `offset` of what is shared.
     pub(crate) fn store_shared(
         &mut self,

@@ -23,6 +23,7 @@ impl Storage {
         let mut reader = PortableReader::new(&portable)?;
         let mut transaction = self.begin();
         transaction.share(portable.clone());
+        transaction.expect_objects(reader.records_at_most());
         transaction.set_tid(reader.tid);
         transaction.set_status(reader.status);
         let [user, description, extension] = reader.metadata;

@@ -22,8 +22,8 @@ use crate::peer::{Channel, ChannelSender, Incoming};
 use crate::service::apply::Applied;
 use crate::service::gate::Hold;
 
-/// So many bytes of transactions may wait for the committer.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+/// So many bytes of transactions may wait for the committer: one batch of it, and the next.
+const WAITING_BYTES_MAX: usize = 32 << 20;
 /// So many transactions are handed to the committer in one go, at most.
 const GROUP_MAX: usize = 500;
 

@@ -11,7 +11,7 @@ use crate::window::Window;
 use crate::{Checksum, Oid, ReadError, ReadMode, Storage, Tid};
 
 /// How much of the log is read at once.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 256 << 10;
 /// Where the name of a blob's class is looked for: it is the first thing in a record.
 const CLASS_BYTES: usize = 64;
 
@@ -269,5 +269,5 @@ impl Exporter {
 /// Whether a record's class is `ZODB.blob.Blob`, or may be.
 fn names_blob(data: &[u8]) -> bool {
     let class = &data[..data.len().min(CLASS_BYTES)];
-    class.windows(9).any(|window| window == b"ZODB.blob")
+    memchr::memmem::find(class, b"ZODB.blob").is_some()
 }

@@ -105,7 +105,7 @@ fn main() {
         let mut to = Site::open(&place.join("Data.fs"));
         let started = (Instant::now(), cpu_seconds());
         export(&site.storage, what, |portable| {
-            let transaction = to.storage.import(portable).unwrap();
+            let transaction = to.storage.import(portable.into()).unwrap();
             to.queue(transaction);
         });
         to.finish();
@@ -155,13 +155,12 @@ fn bare_copy(from: &Path, to: &Path) {
     to.sync_data().unwrap();
 }
 
-fn export(storage: &Storage, what: Export, mut take: impl FnMut(&[u8])) -> u64 {
+fn export(storage: &Storage, what: Export, mut take: impl FnMut(Vec<u8>)) -> u64 {
     let mut exporter = storage.export(Tid::ZERO, what).unwrap();
     let mut portable = Vec::new();
     let mut count = 0;
     while exporter.next(&mut portable).unwrap().is_some() {
-        take(&portable);
-        portable.clear();
+        take(std::mem::take(&mut portable));
         count += 1;
     }
     count

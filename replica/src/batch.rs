@@ -125,7 +125,7 @@ impl Writer {
                         assert!(!several, "only a transaction that is alone is written in part");
                         self.take_back(mark.end);
                     }
-                    self.publish.failed(job.tag, &error);
+                    self.fail_one(&job, &error);
                 }
             }
             if self.bytes.len() >= PIECE_BYTES {
@@ -175,8 +175,13 @@ impl Writer {
 
     fn fail(&self, jobs: &mut Vec<Job>, error: &CommitError) {
         for job in jobs.drain(..) {
-            self.publish.failed(job.tag, error);
+            self.fail_one(&job, error);
         }
+    }
+
+    fn fail_one(&self, job: &Job, error: &CommitError) {
+        job.transaction.series.break_off();
+        self.publish.failed(job.tag, error);
     }
 
     fn clear(&mut self, end: u64) {
@@ -192,6 +197,9 @@ impl Writer {
 
     /// Adds a transaction to what is to be written, and moves the mark behind it; or adds nothing.
     fn add(&mut self, job: &mut Job, mark: &mut Mark, several: bool) -> Result<Committed, CommitError> {
+        if job.transaction.series.is_broken() {
+            return Err(CommitError::SeriesBroken);
+        }
         let blobs = job.transaction.take_blobs();
         let transaction = &job.transaction;
         let tid = match transaction.tid {

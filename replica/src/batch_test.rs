@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
-use crate::{Committer, NoProgress, OpenOptions, ReserveError, Storage};
+use crate::{Committer, NoProgress, OpenOptions, ReserveError, Series, Storage};
 
 struct Answers(Mutex<Sender<Result<Committed, CommitError>>>);
 
@@ -48,6 +48,18 @@ fn commit_several(storage: &Storage, committer: &Committer, number: u64, wrong: 
         (tag, transaction, reservation)
     };
     committer.commit_all((0..number).map(large).collect());
+}
+
+/// One small transaction of a series that others may have been of.
+fn commit_in(series: &Series, storage: &Storage, committer: &Committer, wrong: bool) {
+    let mut transaction = storage.begin();
+    transaction.join(series);
+    transaction.store(Oid::new(1), b"some data").expect("collected");
+    if wrong {
+        transaction.expect_checksum(crate::Checksum::ZERO);
+    }
+    let reservation = storage.reserve(&transaction).expect("there is space");
+    committer.commit(0, transaction, reservation);
 }
 
 fn inject(storage: &Storage, fault: Fault) {
@@ -107,6 +119,28 @@ fn a_transaction_that_fails_within_a_batch_leaves_no_trace_between_the_others() 
     }
     storage.close().expect("it closes");
     assert_eq!(crate::verify(&path, &NoProgress).expect("readable").problems, []);
+}
+
+#[test]
+fn behind_a_transaction_that_is_not_committed_none_of_its_series_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (storage, committer, _answers, listener) = open(&directory.path().join("Data.fs"));
+    let answer = || listener.recv().expect("an answer");
+    let (wrong, unwritten) = (Series::default(), Series::default());
+    commit_in(&wrong, &storage, &committer, false);
+    let first = answer().expect("committed");
+    commit_in(&wrong, &storage, &committer, true);
+    assert!(matches!(answer(), Err(CommitError::Checksum { .. })));
+    inject(&storage, Fault::Write);
+    commit_in(&unwritten, &storage, &committer, false);
+    assert!(matches!(answer(), Err(CommitError::Write(_))));
+    for series in [wrong, unwritten] {
+        commit_in(&series, &storage, &committer, false);
+        assert!(matches!(answer(), Err(CommitError::SeriesBroken)));
+    }
+    assert_eq!(storage.last_tid(), first.tid);
+    commit_in(&Series::default(), &storage, &committer, false);
+    answer().expect("others go on");
 }
 
 #[test]

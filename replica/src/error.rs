@@ -237,6 +237,9 @@ pub enum CommitError {
         /// The revision.
         data_tid: Tid,
     },
+    /// A transaction before it in its series was not committed. Nothing was written.
+    #[error("a transaction before it was not committed")]
+    SeriesBroken,
     /// Reading, to build what was to be written, failed. Nothing was written.
     #[error("the transaction could not be built: {0}")]
     Read(Arc<ReadError>),

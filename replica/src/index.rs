@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use redb::{
-    Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
+    Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
 };
 
@@ -142,6 +142,17 @@ impl Index {
         })
     }
 
+    /// Where objects are, for many questions: quicker than [`Index::object`] for each. `None` where the index does not
+    /// cover transaction `up_to` yet.
+    pub(crate) fn objects(&self, up_to: Tid) -> Result<Option<ObjectsView>, ReadError> {
+        self.read(|transaction| {
+            if read_mark(transaction)?.is_none_or(|mark| mark.last_tid < up_to) {
+                return Ok(None);
+            }
+            Ok(Some(ObjectsView(transaction.open_table(OBJECTS)?)))
+        })
+    }
+
     /// The first object from `from` on.
     pub(crate) fn object_from(&self, from: Oid) -> Result<Option<(Oid, u64)>, ReadError> {
         self.read(|transaction| {
@@ -227,6 +238,17 @@ impl Index {
             State::Broken(error) => Err(error.clone().into()),
             State::Closed => Err(ReadError::Closed),
         }
+    }
+}
+
+/// Where objects are, as the index file has it at one moment. Not to be kept: no page of that time is used again.
+pub(crate) struct ObjectsView(ReadOnlyTable<u64, u64>);
+
+impl ObjectsView {
+    /// The position of an object's record that was current then.
+    pub(crate) fn position(&self, oid: Oid) -> Result<Option<u64>, ReadError> {
+        let found = self.0.get(oid.get()).map_err(IndexError::from)?;
+        Ok(found.map(|position| position.value()))
     }
 }
 

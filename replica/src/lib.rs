@@ -49,6 +49,7 @@ mod references;
 mod revisions;
 mod rewind;
 mod scan;
+mod series;
 mod space;
 mod storage;
 mod stream;
@@ -75,6 +76,7 @@ pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progres
 pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
 pub use references::{ReferenceError, ReferenceScanner};
 pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage};
+pub use series::Series;
 pub use space::Reservation;
 pub use storage::Storage;
 pub use stream::{AnchorError, Beyond, Export, Exported, Exporter, ImportError, NotPortable, Place};

@@ -76,12 +76,14 @@ impl Positions {
 
     /// The first transaction from `from` on.
     pub(crate) fn transaction_from(&self, from: Tid) -> Result<Option<TransactionEntry>, ReadError> {
-        let pending = {
+        let (pending, is_all) = {
             let pending = self.pending();
-            pending.transactions.range(from.get()..).next().map(pending_entry)
+            let first = pending.transactions.first_key_value();
+            let is_all = first.is_some_and(|(first, _)| *first <= from.get());
+            (pending.transactions.range(from.get()..).next().map(pending_entry), is_all)
         };
-        // What is pending is later than what is indexed.
-        Ok(self.index.transaction_from(from)?.or(pending))
+        // What is pending is later than what is indexed, and without a gap.
+        if is_all { Ok(pending) } else { Ok(self.index.transaction_from(from)?.or(pending)) }
     }
 
     /// How many transactions there are from `from` on; counts no further than `count_max`.

@@ -6,10 +6,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::format::{BACK_POINTER, RECORD_HEADER, REDUNDANT_LENGTH, TRANSACTION_HEADER};
 use crate::inner::{Generation, Inner};
 use crate::pins::Pin;
 use crate::recent::Mix;
+use crate::series::Series;
 use crate::{Checksum, Oid, ReadMode, ReserveError, StagedBlob, Tid, TransactionError};
 
 /// Record data beyond this go to a temporary file.
@@ -26,6 +29,7 @@ pub struct Transaction {
     pub(crate) tid: Option<Tid>,
     /// What the running checksum must come to.
     pub(crate) expected: Option<Checksum>,
+    pub(crate) series: Series,
     pub(crate) status: u8,
     pub(crate) entries: Vec<Entry>,
     by_oid: HashMap<u64, usize, BuildHasherDefault<Mix>>,
@@ -70,9 +74,11 @@ impl Body {
     }
 }
 
-/// The record data of a transaction, one behind the other: first those in the file, then those in memory.
+/// The record data of a transaction, one behind the other: first what it was made of, then those in the file, then
+/// those in memory.
 #[derive(Default)]
 pub(crate) struct Content {
+    shared: Bytes,
     file: Option<File>,
     in_file: u64,
     memory: Vec<u8>,
@@ -85,6 +91,7 @@ impl Transaction {
             metadata: Metadata::default(),
             tid: None,
             expected: None,
+            series: Series::default(),
             status: b' ',
             entries: Vec::new(),
             by_oid: HashMap::default(),
@@ -127,6 +134,11 @@ impl Transaction {
         self.expected = Some(checksum);
     }
 
+    /// It is committed only when all before it in the series were.
+    pub fn join(&mut self, series: &Series) {
+        self.series = series.clone();
+    }
+
     /// The tid that it was given.
     pub fn tid(&self) -> Option<Tid> {
         self.tid
@@ -152,6 +164,36 @@ impl Transaction {
         }
         let offset = self.content.append(data, &self.storage).map_err(TransactionError::Spill)?;
         self.put(oid, Body::Data { offset, length: data.len() as u64 });
+        Ok(())
+    }
+
+    /// Takes over where data lie that will be stored with [`Transaction::store_shared`], instead of copies of them.
+    /// Nothing was stored yet.
+    pub(crate) fn share(&mut self, content: Bytes) {
+        assert!(self.entries.is_empty(), "nothing was stored yet");
+        if content.len() <= MEMORY_BYTES_MAX {
+            self.content.shared = content;
+        }
+    }
+
+    /// So many objects will be stored, as far as is known: spares growing for one after the other.
+    pub(crate) fn expect_objects(&mut self, count: usize) {
+        self.entries.reserve(count);
+        self.by_oid.reserve(count);
+    }
+
+    /// As [`Transaction::store`], with data that are the bytes at `offset` of what is shared.
+    pub(crate) fn store_shared(
+        &mut self,
+        oid: Oid,
+        offset: usize,
+        data: &[u8],
+    ) -> Result<(), TransactionError> {
+        if data.is_empty() || self.content.shared.is_empty() {
+            return self.store(oid, data);
+        }
+        debug_assert_eq!(&self.content.shared[offset..offset + data.len()], data);
+        self.put(oid, Body::Data { offset: offset as u64, length: data.len() as u64 });
         Ok(())
     }
 
@@ -350,13 +392,17 @@ impl Content {
             self.in_file += self.memory.len() as u64;
             self.memory = Vec::new();
         }
-        let offset = self.in_file + self.memory.len() as u64;
+        let offset = self.shared.len() as u64 + self.in_file + self.memory.len() as u64;
         self.memory.extend_from_slice(data);
         Ok(offset)
     }
 
     /// The bytes at an offset.
     pub(crate) fn read(&self, offset: u64, length: u64) -> io::Result<Cow<'_, [u8]>> {
+        let Some(offset) = offset.checked_sub(self.shared.len() as u64) else {
+            let from = offset as usize;
+            return Ok(Cow::Borrowed(&self.shared[from..from + length as usize]));
+        };
         if let Some(from) = offset.checked_sub(self.in_file) {
             let from = from as usize;
             return Ok(Cow::Borrowed(&self.memory[from..from + length as usize]));

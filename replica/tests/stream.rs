@@ -22,7 +22,7 @@ fn follow(from: &Storage, to: &Site, what: Export) -> usize {
             anchored = true;
         }
         let Some(next) = next else { return count };
-        let mut transaction = to.storage.import(&portable).expect("right");
+        let mut transaction = to.storage.import(portable.clone().into()).expect("right");
         if anchored {
             transaction.expect_checksum(next.checksum);
         }
@@ -190,7 +190,7 @@ fn an_export_of_what_is_current_is_as_of_its_beginning() {
     let mut portable = Vec::new();
     while let Some(next) = exporter.next(&mut portable).expect("readable") {
         tids.push(next.tid);
-        to.commit(to.storage.import(&portable).expect("right"));
+        to.commit(to.storage.import(portable.clone().into()).expect("right"));
         portable.clear();
     }
     assert_eq!(tids, [first, second]);
@@ -218,7 +218,7 @@ fn an_export_goes_on_in_the_log_of_before_while_that_is_packed() {
     let take = |exporter: &mut replica::Exporter| {
         let mut portable = Vec::new();
         let next = exporter.next(&mut portable).expect("readable")?;
-        let mut transaction = to.storage.import(&portable).expect("right");
+        let mut transaction = to.storage.import(portable.clone().into()).expect("right");
         transaction.expect_checksum(next.checksum);
         Some(to.commit(transaction))
     };
@@ -286,7 +286,7 @@ fn an_export_lets_go_of_a_log_that_was_packed_as_soon_as_the_rest_of_both_is_the
     let mut take = || {
         let mut portable = Vec::new();
         let next = exporter.next(&mut portable).expect("readable")?;
-        let mut transaction = to.storage.import(&portable).expect("right");
+        let mut transaction = to.storage.import(portable.clone().into()).expect("right");
         transaction.expect_checksum(next.checksum);
         Some(to.commit(transaction))
     };
@@ -313,7 +313,7 @@ fn a_transaction_that_is_not_what_it_was_is_not_committed() {
     let at = portable.len() - 1;
     portable[at] ^= 1;
     let import = |portable: &[u8]| -> Transaction {
-        let mut transaction = to.storage.import(portable).expect("it can be read");
+        let mut transaction = to.storage.import(portable.to_vec().into()).expect("it can be read");
         transaction.expect_checksum(exported.checksum);
         transaction
     };
@@ -354,7 +354,7 @@ fn an_object_that_was_deleted_between_two_parts_of_a_copy_is_deleted_there_too()
     let mut exporter = from.storage.export(to.storage.last_tid(), Export::Current).expect("readable");
     let mut portable = Vec::new();
     while exporter.next(&mut portable).expect("readable").is_some() {
-        to.commit(to.storage.import(&portable).expect("right"));
+        to.commit(to.storage.import(portable.clone().into()).expect("right"));
         portable.clear();
     }
     for oid in 1..=3 {

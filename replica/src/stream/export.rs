@@ -4,13 +4,14 @@ use super::Place;
 use super::portable::PortableWriter;
 use crate::format::{BACK_POINTER, RECORD_HEADER, number};
 use crate::history::{RecordHeads, Transactions};
+use crate::index::ObjectsView;
 use crate::inner::{Generation, Inner};
 use crate::log::check_earlier;
 use crate::window::Window;
 use crate::{Checksum, Oid, ReadError, ReadMode, Storage, Tid};
 
 /// How much of the log is read at once.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 256 << 10;
 /// Where the name of a blob's class is looked for: it is the first thing in a record.
 const CLASS_BYTES: usize = 64;
 
@@ -159,13 +160,18 @@ impl Exporter {
             let only_current = self.what == Export::Current && header.tid <= self.anchor.tid;
             let status = if only_current { b'p' } else { header.status };
             let begin = out.len();
+            out.reserve(header.length.min(PIECE_BYTES as u64) as usize);
             let metadata = [&header.user[..], &header.description, &header.extension];
             let mut writer = PortableWriter::new(out, header.tid, status, metadata);
             let mut blobs = Vec::new();
             let mut heads = RecordHeads::new(&header);
+            let positions = match only_current {
+                true => self.generation.positions.index.objects(self.anchor.tid)?,
+                false => None,
+            };
             while let Some((position, head)) = heads.next(&mut self.window)? {
                 let oid = head.oid;
-                if only_current && !self.is_current(oid, position)? {
+                if only_current && !self.is_current(oid, position, positions.as_ref())? {
                     continue;
                 }
                 let body = position + RECORD_HEADER as u64;
@@ -239,9 +245,14 @@ impl Exporter {
         Ok(true)
     }
 
-    /// Whether the record at `position` is its object's last at the anchor.
-    fn is_current(&self, oid: Oid, position: u64) -> Result<bool, ReadError> {
-        let mut at = self.generation.positions.object(oid, ReadMode::MayBlock)?.unwrap_or(0);
+    /// Whether the record at `position` is its object's last at the anchor. `known`: where objects are, at the anchor
+    /// or later.
+    fn is_current(&self, oid: Oid, position: u64, known: Option<&ObjectsView>) -> Result<bool, ReadError> {
+        let last = match known {
+            Some(known) => known.position(oid)?,
+            None => self.generation.positions.object(oid, ReadMode::MayBlock)?,
+        };
+        let mut at = last.unwrap_or(0);
         while at > position {
             let head = self.generation.log.record_head(oid, at, ReadMode::MayBlock)?;
             if head.tid <= self.anchor.tid {
@@ -267,5 +278,5 @@ impl Exporter {
 /// Whether a record's class is `ZODB.blob.Blob`, or may be.
 fn names_blob(data: &[u8]) -> bool {
     let class = &data[..data.len().min(CLASS_BYTES)];
-    class.windows(9).any(|window| window == b"ZODB.blob")
+    memchr::memmem::find(class, b"ZODB.blob").is_some()
 }

@@ -22,6 +22,8 @@ const NOTHING: u8 = 0;
 const DATA: u8 = 1;
 const POINTER: u8 = 2;
 
+/// Bytes of a record without data.
+const RECORD_BYTES_MIN: usize = 9;
 /// Bytes before the metadata.
 const HEAD: usize = 9;
 
@@ -120,6 +122,16 @@ impl<'a> PortableReader<'a> {
         }
         let left = u32::from_be_bytes(take(&mut rest, 4)?.try_into().expect("four bytes"));
         Ok(Self { tid, status, metadata, rest, left })
+    }
+
+    /// How many records are not read yet, if it is what it says; never more than its bytes can hold.
+    pub(super) fn records_at_most(&self) -> usize {
+        (self.left as usize).min(self.rest.len() / RECORD_BYTES_MIN)
+    }
+
+    /// How many bytes are not read yet.
+    pub(super) fn left_bytes(&self) -> usize {
+        self.rest.len()
     }
 
     pub(super) fn next(&mut self) -> Result<Option<(Oid, PortableRecord<'a>)>, NotPortable> {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 const BUFFER_BYTES: usize = 64 << 10;
 /// Shorter messages are better served by the allocator.
 const WORTHWHILE_BYTES: usize = 8 << 10;
-/// Buffers that wait for use, 4 MiB in all.
-const SPARE_MAX: usize = 64;
+/// Buffers that wait for use, 16 MiB in all: what a sink writes to its log in one go comes back in one go.
+const SPARE_MAX: usize = 256;
 
 /// Buffers that wait for use. Clones share them.
 #[derive(Clone, Default)]

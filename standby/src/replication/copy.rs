@@ -271,7 +271,7 @@ impl Copy {
         .expect("the newest is above all");
         self.change_lineage(move |lineage| lineage.epochs = epochs).await?;
         self.service().apply(vec![(transaction, reservation)]);
-        applied.recv().await.expect("the committer answers")?;
+        applied.recv().await.expect("the committer answers").outcome?;
         tracing::info!(storage = self.name(), epoch, %fork, %boundary, "a new epoch begins");
         Ok(())
     }

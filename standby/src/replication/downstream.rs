@@ -1,7 +1,7 @@
 //! The I/O around a [`Source`]: a channel to a sink, and the storage that is read.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::Read as _;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -94,9 +94,10 @@ impl Downstream {
                     self.receive(&mut source, received)?;
                 }
             }
+            let not_before = source.gathers_until().filter(|_| !self.place.is_waited_for());
             tokio::select! {
                 received = receiver.recv() => self.receive(&mut source, received)?,
-                changed = tip.changed() => {
+                changed = changed_after(&mut tip, not_before) => {
                     changed.map_err(|_| End::Changed)?;
                     self.handle(&mut source, Event::Published(self.standing()));
                 }
@@ -181,28 +182,31 @@ impl Downstream {
         .await
         .expect("no panic");
         self.feed = Some(feed);
-        let (items, last) = read?;
+        let Read { items, last, at_end } = read?;
         // The boundary of a new reign is committed after that is known: a sink that is not told of the reign must not take
         // it for a transaction of the last one.
         if self.epochs.has_changed().unwrap_or(true) {
             return Err(End::Changed);
         }
-        let event = last.map_or(Event::AtEnd, Event::Sent);
-        self.handle(source, event);
+        self.handle(source, Event::Published(self.standing()));
+        self.handle(source, last.map_or(Event::AtEnd, |last| Event::Sent { last, at_end }));
         for item in items {
             match item {
                 Item::Message(message) => self.sender.send(message).await?,
-                Item::Blob(oid, path) => self.send_blob(oid, path).await?,
+                Item::Blob(oid, path) => self.send_blob(oid, path, source.compression()).await?,
             }
         }
         Ok(())
     }
 
     /// Sends a blob part by part. One that a pack has removed meanwhile is of no use to the sink either.
-    async fn send_blob(&mut self, oid: Oid, path: std::path::PathBuf) -> Result<(), End> {
-        let packs = self.feed.as_ref().is_some_and(|feed| feed.packer.is_some());
-        let open =
-            move || std::io::Result::Ok((std::fs::File::open(path)?, packs.then(Packer::new).transpose()?));
+    async fn send_blob(
+        &mut self,
+        oid: Oid,
+        path: std::path::PathBuf,
+        compression: Compression,
+    ) -> Result<(), End> {
+        let open = move || std::io::Result::Ok((std::fs::File::open(path)?, Packer::new(compression)?));
         let (mut file, mut packer) = match spawn_blocking(open).await.expect("no panic") {
             Ok(opened) => opened,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -213,9 +217,9 @@ impl Downstream {
                 let mut part = Vec::with_capacity(BLOB_PART_BYTES_MAX);
                 let read = file.by_ref().take(BLOB_PART_BYTES_MAX as u64).read_to_end(&mut part);
                 let last = part.len() < BLOB_PART_BYTES_MAX;
-                let message = FromSource::Blob { oid, last, data: part.into() }.encode();
-                let run = packer.as_mut().and_then(|packer| packer.pack(std::slice::from_ref(&message)));
-                ((file, packer), read.map(|_| (run.unwrap_or(message), last)))
+                FromSource::Blob { oid, last, data: part.into() }.encode_into(packer.begin());
+                let message = packer.end_apart(&mut Vec::new());
+                ((file, packer), read.map(|_| (message, last)))
             })
             .await
             .expect("no panic");
@@ -240,6 +244,17 @@ impl Downstream {
     }
 }
 
+/// As [`watch::Receiver::changed`], but not before this moment.
+async fn changed_after(
+    tip: &mut watch::Receiver<Tid>,
+    not_before: Option<Instant>,
+) -> Result<(), watch::error::RecvError> {
+    if let Some(moment) = not_before {
+        tokio::time::sleep_until(moment.into()).await;
+    }
+    tip.changed().await
+}
+
 /// What is read of a storage for a stream.
 struct Feed {
     copy: Copy,
@@ -247,8 +262,16 @@ struct Feed {
     anchor: Place,
     /// It is yet to be said that what comes is whole.
     announces: bool,
-    /// Where the sink wants compressed runs.
-    packer: Option<Packer>,
+    packer: Packer,
+}
+
+/// What was read in one go.
+struct Read {
+    items: Vec<Item>,
+    /// The last transaction of it.
+    last: Option<Tid>,
+    /// There was nothing more.
+    at_end: bool,
 }
 
 enum Item {
@@ -268,53 +291,49 @@ impl Feed {
             Flow::Current => Export::Current,
         };
         let exporter = copy.service().storage().export(after, what)?;
-        let packer = match compression {
-            Compression::None => None,
-            Compression::Zstd => Some(Packer::new()?),
-        };
+        let packer = Packer::new(compression)?;
         Ok(Self { anchor: exporter.anchor(), copy: copy.clone(), exporter, announces: false, packer })
     }
 
-    /// What comes next, and the last transaction of it.
-    fn read(&mut self) -> Result<(Vec<Item>, Option<Tid>), replica::ReadError> {
-        let (mut items, mut last, mut bytes) = (Vec::new(), None, 0);
-        while bytes < READ_BYTES {
-            let mut message = vec![0; TRANSACTION_HEADER];
-            let exported = self.exporter.next(&mut message)?;
-            if self.announces && exported.as_ref().is_none_or(|next| next.tid > self.anchor.tid) {
+    /// What comes next.
+    fn read(&mut self) -> Result<Read, replica::ReadError> {
+        let (mut items, mut ready, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut last, mut at_end) = (None, false);
+        while bytes < READ_BYTES && !at_end {
+            let message = self.packer.begin();
+            let begin = message.len();
+            message.resize(begin + TRANSACTION_HEADER, 0);
+            let Some(exported) = self.exporter.next(message)? else {
+                self.packer.take_back();
+                if std::mem::take(&mut self.announces) {
+                    self.packer.push(&FromSource::Whole.encode(), &mut ready);
+                }
+                at_end = true;
+                continue;
+            };
+            bytes += message.len() - begin;
+            put_transaction_header(&mut &mut message[begin..], exported.tid, exported.checksum);
+            last = Some(exported.tid);
+            let announces = self.announces && exported.tid > self.anchor.tid;
+            if !announces && exported.blobs.is_empty() {
+                self.packer.end(&mut ready);
+                continue;
+            }
+            let message = self.packer.end_apart(&mut ready);
+            items.extend(ready.drain(..).map(Item::Message));
+            if announces {
                 self.announces = false;
                 items.push(Item::Message(FromSource::Whole.encode()));
             }
-            let Some(exported) = exported else { break };
-            put_transaction_header(&mut &mut message[..TRANSACTION_HEADER], exported.tid, exported.checksum);
             let blobs = self.copy.service().storage().blobs();
             for oid in exported.blobs {
                 let store = blobs.expect("a storage without blobs exports none");
                 items.push(Item::Blob(oid, store.path(oid, exported.tid)));
             }
-            bytes += message.len();
-            items.push(Item::Message(message.into()));
-            last = Some(exported.tid);
+            items.push(Item::Message(message));
         }
-        Ok((self.packed(items), last))
-    }
-
-    /// Makes runs of the messages between blobs.
-    fn packed(&mut self, items: Vec<Item>) -> Vec<Item> {
-        let Some(packer) = &mut self.packer else { return items };
-        let (mut packed, mut messages) = (Vec::new(), Vec::new());
-        for item in items {
-            match item {
-                Item::Message(message) => messages.push(message),
-                Item::Blob(..) => {
-                    packed.extend(
-                        packer.pack_all(std::mem::take(&mut messages)).into_iter().map(Item::Message),
-                    );
-                    packed.push(item);
-                }
-            }
-        }
-        packed.extend(packer.pack_all(messages).into_iter().map(Item::Message));
-        packed
+        self.packer.flush(&mut ready);
+        items.extend(ready.into_iter().map(Item::Message));
+        Ok(Read { items, last, at_end })
     }
 }

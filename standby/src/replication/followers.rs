@@ -92,6 +92,11 @@ impl Followers {
 }
 
 impl Place {
+    /// Clients wait until it has what they have committed.
+    pub fn is_waited_for(&self) -> bool {
+        self.peer.acknowledges && self.service.acknowledgements().is_some_and(|acks| acks.needed > 0)
+    }
+
     /// Notes how far it is, and tells whoever waits for its acknowledgement.
     pub fn note(&mut self, reached: Reached) {
         let before = std::mem::replace(&mut self.reached, reached);

@@ -3,7 +3,7 @@
 //! Numbers are big-endian. The first byte of a message is its kind. The connection below keeps messages whole, in
 //! order and unaltered; what arrives here is still believed only as far as it can be decoded.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use replica::{Checksum, Epoch, Epochs, Place};
 use zeo_proto::{Oid, Tid};
 
@@ -154,7 +154,7 @@ pub struct BadMessage {
 impl FromSink {
     /// As bytes.
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         match self {
             Self::Have { have, recovery, compression, recovering } => {
                 out.put_u8(0x01);
@@ -180,7 +180,7 @@ impl FromSink {
                 put_reason(&mut out, reason);
             }
         }
-        out.freeze()
+        out.into()
     }
 
     /// Out of bytes.
@@ -215,7 +215,13 @@ impl FromSink {
 impl FromSource {
     /// As bytes.
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
+        self.encode_into(&mut out);
+        out.into()
+    }
+
+    /// Appends it as bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
         match self {
             Self::Compare(tid) => {
                 out.put_u8(0x81);
@@ -225,8 +231,8 @@ impl FromSource {
                 out.put_u8(0x82);
                 out.put_u8(*what as u8);
                 out.put_u64(after.get());
-                put_optional(&mut out, anchor.as_ref(), |out, anchor| put_place(out, *anchor));
-                put_epochs(&mut out, epochs);
+                put_optional(out, anchor.as_ref(), |out, anchor| put_place(out, *anchor));
+                put_epochs(out, epochs);
             }
             Self::Rewind { fork } => {
                 out.put_u8(0x83);
@@ -243,7 +249,7 @@ impl FromSource {
             }
             Self::Transaction { tid, checksum, portable } => {
                 out.reserve(TRANSACTION_HEADER + portable.len());
-                put_transaction_header(&mut out, *tid, *checksum);
+                put_transaction_header(out, *tid, *checksum);
                 out.put_slice(portable);
             }
             Self::Packed { until } => {
@@ -261,18 +267,17 @@ impl FromSource {
                 out.put_u8(0x8c);
                 let nodes = route.nodes();
                 out.put_u8(nodes.len() as u8);
-                nodes.iter().for_each(|node| put_reason(&mut out, node));
+                nodes.iter().for_each(|node| put_reason(out, node));
             }
             Self::Wait(reason) => {
                 out.put_u8(0x89);
-                put_reason(&mut out, reason);
+                put_reason(out, reason);
             }
             Self::Refused(reason) => {
                 out.put_u8(0x8a);
-                put_reason(&mut out, reason);
+                put_reason(out, reason);
             }
         }
-        out.freeze()
     }
 
     /// Out of bytes.
@@ -336,19 +341,19 @@ pub fn put_transaction_header(out: &mut impl BufMut, tid: Tid, checksum: Checksu
     out.put_slice(&checksum.to_bytes());
 }
 
-fn put_optional<T>(out: &mut BytesMut, value: Option<&T>, put: impl FnOnce(&mut BytesMut, &T)) {
+fn put_optional<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
     out.put_u8(u8::from(value.is_some()));
     if let Some(value) = value {
         put(out, value);
     }
 }
 
-fn put_place(out: &mut BytesMut, place: Place) {
+fn put_place(out: &mut Vec<u8>, place: Place) {
     out.put_u64(place.tid.get());
     out.put_slice(&place.checksum.to_bytes());
 }
 
-fn put_reason(out: &mut BytesMut, reason: &str) {
+fn put_reason(out: &mut Vec<u8>, reason: &str) {
     let mut length = reason.len().min(REASON_BYTES_MAX);
     while !reason.is_char_boundary(length) {
         length -= 1;
@@ -357,7 +362,7 @@ fn put_reason(out: &mut BytesMut, reason: &str) {
     out.put_slice(&reason.as_bytes()[..length]);
 }
 
-fn put_epochs(out: &mut BytesMut, epochs: &Epochs) {
+fn put_epochs(out: &mut Vec<u8>, epochs: &Epochs) {
     let epochs = epochs.as_slice();
     out.put_u32(epochs.len() as u32);
     for Epoch { epoch, boundary, fork, node } in epochs {

@@ -1,5 +1,5 @@
-//! Runs: messages of a source that travel together, compressed, where the sink asked for it. Byte table in
-//! `docs/replication.md`.
+//! Runs: messages of a source that travel together, so that each costs little; compressed, where the sink asked for
+//! it. Byte table in `docs/replication.md`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,12 +9,19 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::peer::{ChannelError, ChannelReceiver, Incoming};
 
-/// What a run holds at most, in bytes before compression; a longer message travels alone, as it is.
+/// What a compressed run holds at most, in bytes before compression; a longer message travels alone, as it is.
 pub const RUN_BYTES_MAX: usize = 4 << 20;
-/// The first byte of a run.
+/// A run is closed before it gets longer than this, in bytes: what one frame of a connection holds.
+const PLAIN_BYTES: usize = 64_000;
+/// The same before compression, which gains by more.
+const COMPRESSED_BYTES: usize = 1 << 20;
+/// The first byte of a run that is compressed, and of one that is not.
 const KIND: u8 = 0x8d;
+const KIND_PLAIN: u8 = 0x8e;
 /// Bytes before the compressed ones: kind and plain length.
 const HEADER: usize = 5;
+/// Bytes before the messages of a run that is not compressed: kind.
+const HEADER_PLAIN: usize = 1;
 /// Bytes before each message of a run: its length.
 const LENGTH: usize = 4;
 /// A compression level at which loopback is the limit no more, but any longer distance is.
@@ -46,65 +53,129 @@ pub enum InboxError {
     Run(#[from] BadRun),
 }
 
-/// Makes runs of messages.
+/// Makes runs of messages. What is ready to be sent is left to the caller with each call.
 pub struct Packer {
-    compressor: Compressor<'static>,
-    plain: Vec<u8>,
+    /// `None`: nothing is compressed.
+    compressor: Option<Compressor<'static>>,
+    /// A run that is not compressed, under construction.
+    run: Vec<u8>,
+    /// Messages in it.
+    count: usize,
+    /// Where the last of them begins, with its length.
+    last: usize,
 }
 
 impl Packer {
-    /// Allocates about a megabyte.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { compressor: Compressor::new(LEVEL)?, plain: Vec::new() })
+    /// Compresses so. With compression, allocates about a megabyte.
+    pub fn new(compression: Compression) -> io::Result<Self> {
+        let compressor = match compression {
+            Compression::None => None,
+            Compression::Zstd => Some(Compressor::new(LEVEL)?),
+        };
+        Ok(Self { compressor, run: Vec::new(), count: 0, last: 0 })
     }
 
-    /// A run of these messages; `None` where that would not be shorter, or they are more than a run holds.
-    pub fn pack(&mut self, messages: &[Bytes]) -> Option<Bytes> {
-        let plain_bytes = messages.iter().map(|message| LENGTH + message.len()).sum::<usize>();
-        if plain_bytes > RUN_BYTES_MAX {
-            return None;
+    /// Begins a message, which is to be appended to this buffer.
+    pub fn begin(&mut self) -> &mut Vec<u8> {
+        if self.count == 0 {
+            // A run grows beyond its bound by a message before it is closed.
+            self.run.clear();
+            self.run.reserve(self.bytes_max() * 3 / 2);
+            self.run.push(KIND_PLAIN);
         }
-        self.plain.clear();
-        for message in messages {
-            self.plain.put_u32(message.len() as u32);
-            self.plain.put_slice(message);
+        self.last = self.run.len();
+        self.run.put_bytes(0, LENGTH);
+        &mut self.run
+    }
+
+    /// There is no message after all.
+    pub fn take_back(&mut self) {
+        self.run.truncate(self.last);
+    }
+
+    /// The message is whole. `ready` gets what is to be sent now.
+    pub fn end(&mut self, ready: &mut Vec<Bytes>) {
+        self.seal();
+        if self.run.len() <= self.bytes_max() {
+            return;
         }
-        let mut run = vec![0; HEADER + plain_bytes];
+        let last = self.split_last(ready);
+        if last.len() < self.bytes_max() / 2 {
+            self.push(&last[LENGTH..], ready); // begins the next run
+        } else {
+            ready.push(self.form(last.clone(), last.slice(LENGTH..)));
+        }
+    }
+
+    /// The message is whole, and something else is to be sent before it: `ready` gets what goes before that. Returns the
+    /// message in the form in which it travels.
+    pub fn end_apart(&mut self, ready: &mut Vec<Bytes>) -> Bytes {
+        self.seal();
+        let last = self.split_last(ready);
+        self.form(last.clone(), last.slice(LENGTH..))
+    }
+
+    /// Adds a message.
+    pub fn push(&mut self, message: &[u8], ready: &mut Vec<Bytes>) {
+        self.begin().extend_from_slice(message);
+        self.end(ready);
+    }
+
+    /// Closes the run, whatever its length.
+    pub fn flush(&mut self, ready: &mut Vec<Bytes>) {
+        if self.count > 0 {
+            let run = std::mem::take(&mut self.run).into();
+            self.close(run, self.count, ready);
+        }
+    }
+
+    fn bytes_max(&self) -> usize {
+        if self.compressor.is_some() { COMPRESSED_BYTES } else { PLAIN_BYTES }
+    }
+
+    /// Notes the length of the last message.
+    fn seal(&mut self) {
+        self.count += 1;
+        let length = self.run.len() - self.last - LENGTH;
+        let length = u32::try_from(length).expect("a message is shorter than 4 GiB");
+        (&mut self.run[self.last..]).put_u32(length);
+    }
+
+    /// Closes the run before its last message, and returns that, after its length.
+    fn split_last(&mut self, ready: &mut Vec<Bytes>) -> Bytes {
+        let run = Bytes::from(std::mem::take(&mut self.run));
+        self.close(run.slice(..self.last), self.count - 1, ready);
+        run.slice(self.last..)
+    }
+
+    /// Adds a run of so many messages to what is ready, in the form in which it travels.
+    fn close(&mut self, run: Bytes, count: usize, ready: &mut Vec<Bytes>) {
+        self.count = 0;
+        match count {
+            0 => {}
+            1 => ready.push(self.form(run.slice(HEADER_PLAIN..), run.slice(HEADER_PLAIN + LENGTH..))),
+            _ => ready.push(self.form(run.slice(HEADER_PLAIN..), run)),
+        }
+    }
+
+    /// Messages compressed, or else in their other form.
+    fn form(&mut self, messages: Bytes, other: Bytes) -> Bytes {
+        self.compressed(&messages).unwrap_or(other)
+    }
+
+    /// These messages compressed; `None` where that would not be shorter, or they are more than a run holds.
+    fn compressed(&mut self, plain: &[u8]) -> Option<Bytes> {
+        let compressor = self.compressor.as_mut().filter(|_| plain.len() <= RUN_BYTES_MAX)?;
+        let mut run = vec![0; HEADER + plain.len()];
         // Where it would not get shorter, the room is not enough for it.
-        let compressed = self.compressor.compress_to_buffer(&self.plain, &mut run[HEADER..]).ok()?;
-        if compressed + HEADER >= plain_bytes {
+        let compressed = compressor.compress_to_buffer(plain, &mut run[HEADER..]).ok()?;
+        if compressed + HEADER >= plain.len() {
             return None;
         }
         run.truncate(HEADER + compressed);
         (&mut run[..HEADER]).put_u8(KIND);
-        (&mut run[1..HEADER]).put_u32(plain_bytes as u32);
+        (&mut run[1..HEADER]).put_u32(plain.len() as u32);
         Some(run.into())
-    }
-
-    /// Makes runs of what follows each other, as long as they may be, and leaves the rest as it is.
-    pub fn pack_all(&mut self, messages: Vec<Bytes>) -> Vec<Bytes> {
-        let (mut packed, mut run, mut run_bytes) = (Vec::new(), Vec::new(), 0);
-        for message in messages {
-            let bytes = LENGTH + message.len();
-            if run_bytes + bytes > RUN_BYTES_MAX {
-                self.flush(&mut run, &mut packed);
-                run_bytes = 0;
-            }
-            run_bytes += bytes;
-            run.push(message);
-        }
-        self.flush(&mut run, &mut packed);
-        packed
-    }
-
-    fn flush(&mut self, run: &mut Vec<Bytes>, packed: &mut Vec<Bytes>) {
-        match self.pack(run) {
-            Some(whole) => {
-                packed.push(whole);
-                run.clear();
-            }
-            None => packed.append(run),
-        }
     }
 }
 
@@ -128,22 +199,27 @@ impl Unpacker {
             Ok(_) => return Err(BadRun("it is shorter than it says")),
             Err(_) => return Err(BadRun("it is damaged, or longer than it says")),
         }
-        let (mut plain, mut messages) = (plain.freeze(), VecDeque::new());
-        while plain.has_remaining() {
-            let length = plain.try_get_u32().map_err(|_| BadRun("a length is cut off"))? as usize;
-            if length > plain.len() {
-                return Err(BadRun("a message is cut off"));
-            }
-            messages.push_back(plain.split_to(length));
-        }
-        Ok(messages)
+        split(plain.freeze())
     }
+}
+
+/// The messages of a run, which are not compressed any more and stay where they are.
+fn split(mut plain: Bytes) -> Result<VecDeque<Bytes>, BadRun> {
+    let mut messages = VecDeque::new();
+    while plain.has_remaining() {
+        let length = plain.try_get_u32().map_err(|_| BadRun("a length is cut off"))? as usize;
+        if length > plain.len() {
+            return Err(BadRun("a message is cut off"));
+        }
+        messages.push_back(plain.split_to(length));
+    }
+    Ok(messages)
 }
 
 /// What comes from a source, message by message.
 pub struct Inbox {
     receiver: ChannelReceiver,
-    /// `None`: runs were not asked for.
+    /// `None`: compressed runs were not asked for.
     unpacker: Option<Unpacker>,
     unpacked: VecDeque<Bytes>,
 }
@@ -166,6 +242,10 @@ impl Inbox {
                 // A few milliseconds at most.
                 (Some(Incoming::Message(run)), Some(unpacker)) if run.first() == Some(&KIND) => {
                     self.unpacked = unpacker.unpack(run)?;
+                }
+                (Some(Incoming::Message(mut run)), _) if run.first() == Some(&KIND_PLAIN) => {
+                    run.advance(HEADER_PLAIN);
+                    self.unpacked = split(run)?;
                 }
                 (received, _) => return Ok(received),
             }

@@ -6,8 +6,18 @@ fn unpack(run: Bytes) -> Result<Vec<Bytes>, BadRun> {
     Unpacker(Decompressor::new().expect("memory")).unpack(run).map(Vec::from)
 }
 
+fn pack_all(compression: Compression, messages: &[Bytes]) -> Vec<Bytes> {
+    let mut packer = Packer::new(compression).expect("memory");
+    let mut ready = Vec::new();
+    messages.iter().for_each(|message| packer.push(message, &mut ready));
+    packer.flush(&mut ready);
+    ready
+}
+
 fn pack(messages: &[Bytes]) -> Bytes {
-    Packer::new().expect("memory").pack(messages).expect("it gets shorter")
+    let mut packed = pack_all(Compression::Zstd, messages);
+    assert_eq!((packed.len(), packed[0][0]), (1, KIND), "it gets shorter");
+    packed.remove(0)
 }
 
 /// Bytes that cannot be compressed.
@@ -29,16 +39,22 @@ fn claim(run: &Bytes, plain_bytes: u32) -> Bytes {
 proptest! {
     #[test]
     fn what_is_packed_is_unpacked_as_it_was(
-        kinds in prop::collection::vec((any::<bool>(), 0..3000usize), 0..40)
+        kinds in prop::collection::vec((any::<bool>(), prop_oneof![0..3000usize, 0..100_000usize]), 0..40),
+        compressed: bool,
     ) {
         let message = |(plain, length): &(bool, usize)| {
             if *plain { Bytes::from(vec![7; *length]) } else { noise(*length) }
         };
         let messages: Vec<Bytes> = kinds.iter().map(message).collect();
+        let compression = if compressed { Compression::Zstd } else { Compression::None };
         let mut unpacked = Vec::new();
-        for piece in Packer::new().unwrap().pack_all(messages.clone()) {
+        for piece in pack_all(compression, &messages) {
             match piece.first() {
                 Some(&KIND) => unpacked.extend(unpack(piece).unwrap()),
+                Some(&KIND_PLAIN) => {
+                    prop_assert!(piece.len() <= COMPRESSED_BYTES.max(PLAIN_BYTES));
+                    unpacked.extend(split(piece.slice(HEADER_PLAIN..)).unwrap());
+                }
                 _ => unpacked.push(piece),
             }
         }
@@ -56,20 +72,66 @@ proptest! {
 
 #[test]
 fn a_run_is_bounded_and_a_longer_message_travels_as_it_is() {
-    let mut packer = Packer::new().unwrap();
     let large = Bytes::from(vec![3; RUN_BYTES_MAX]);
-    let small = Bytes::from(vec![4; RUN_BYTES_MAX / 2]);
-    let messages = vec![small.clone(), small.clone(), large.clone(), small.clone()];
-    let packed = packer.pack_all(messages);
+    let small = Bytes::from(vec![4; COMPRESSED_BYTES / 2]);
+    let packed = pack_all(Compression::Zstd, &[small.clone(), small.clone(), large.clone(), small.clone()]);
     assert_eq!(packed.len(), 4, "two halves and their lengths are more than a run holds");
     assert_eq!(packed[2], large);
     assert!(packed[0].len() < 1000 && packed[3].len() < 1000);
 }
 
 #[test]
-fn what_does_not_get_shorter_travels_as_it_is() {
-    let messages = vec![noise(1000), noise(10)];
-    assert_eq!(Packer::new().unwrap().pack_all(messages.clone()), messages);
+fn without_compression_what_fits_one_frame_travels_together() {
+    let small = Bytes::from(vec![4; PLAIN_BYTES / 4]);
+    let large = Bytes::from(vec![3; 10 * PLAIN_BYTES]);
+    let messages = [vec![small.clone(); 5], vec![large.clone(), small.clone()]].concat();
+    let packed = pack_all(Compression::None, &messages);
+    let lengths: Vec<usize> = packed.iter().map(Bytes::len).collect();
+    let run = |count| HEADER_PLAIN + count * (LENGTH + small.len());
+    assert_eq!(lengths, [run(3), run(2), large.len(), small.len()], "one alone is no run");
+    assert_eq!(packed[2..], [large, small]);
+}
+
+#[test]
+fn a_message_that_is_taken_back_leaves_no_trace_in_a_run() {
+    let mut packer = Packer::new(Compression::None).unwrap();
+    let mut ready = Vec::new();
+    let begin_in_vain = |packer: &mut Packer| {
+        packer.begin().extend_from_slice(b"begun");
+        packer.take_back();
+    };
+    begin_in_vain(&mut packer);
+    packer.flush(&mut ready);
+    assert!(ready.is_empty());
+    packer.push(b"first", &mut ready);
+    begin_in_vain(&mut packer);
+    packer.push(b"second", &mut ready);
+    packer.flush(&mut ready);
+    assert_eq!(ready, [&b"\x8e\0\0\0\x05first\0\0\0\x06second"[..]]);
+}
+
+#[test]
+fn what_goes_before_a_message_does_not_wait_for_it() {
+    for compression in [Compression::None, Compression::Zstd] {
+        let mut packer = Packer::new(compression).unwrap();
+        let mut ready = Vec::new();
+        packer.begin().extend_from_slice(b"first");
+        assert_eq!(packer.end_apart(&mut ready), b"first"[..]);
+        assert!(ready.is_empty());
+        packer.push(b"second", &mut ready);
+        packer.begin().extend_from_slice(b"third");
+        assert_eq!(packer.end_apart(&mut ready), b"third"[..]);
+        assert_eq!(ready, [&b"second"[..]]);
+        packer.flush(&mut ready);
+        assert_eq!(ready.len(), 1);
+    }
+}
+
+#[test]
+fn what_does_not_get_shorter_travels_uncompressed() {
+    let messages = [noise(1000), noise(10)];
+    assert_eq!(pack_all(Compression::Zstd, &messages), pack_all(Compression::None, &messages));
+    assert_eq!(pack_all(Compression::Zstd, &messages[..1]), messages[..1]);
 }
 
 #[test]

@@ -465,20 +465,26 @@ impl World {
             link.events.push_back(source::Event::Gone);
             return;
         }
-        let before = sent;
+        let (before, mut at_end) = (sent, false);
         for _ in 0..count {
             let next = own.next(what, sent, anchor.tid);
             if link.announces && next.as_ref().is_none_or(|next| next.place.tid > anchor.tid) {
                 link.announces = false;
                 link.to_sink.push_back(FromSource::Whole.encode());
             }
-            let Some(next) = next else { break };
+            let Some(next) = next else {
+                at_end = true;
+                break;
+            };
             let Place { tid, checksum } = next.place;
             sent = tid;
             let message = FromSource::Transaction { tid, checksum, portable: portable(&next) };
             link.to_sink.push_back(message.encode());
         }
-        let event = if sent > before { source::Event::Sent(sent) } else { source::Event::AtEnd };
+        let event = match sent > before {
+            true => source::Event::Sent { last: sent, at_end },
+            false => source::Event::AtEnd,
+        };
         let actions = link.source.handle(self.clock, event);
         self.act_as_source(node, actions);
     }

@@ -22,10 +22,15 @@ pub enum Event {
     Looked(Option<Place>),
     /// The answer to [`Action::Export`]: from this place on, what will be read is whole.
     Exporting(Place),
-    /// The answer to [`Action::ReadNext`]: transactions up to this one were read and sent. To be told before anything
+    /// The answer to [`Action::ReadNext`]: transactions were read and sent. To be told before anything
     /// that the sink says about them. Where [`FromSource::Stream`] has an anchor, [`FromSource::Whole`] was sent before
     /// the first transaction beyond it, or when the end was reached, whatever came first.
-    Sent(Tid),
+    Sent {
+        /// The last of them.
+        last: Tid,
+        /// There was nothing more behind it.
+        at_end: bool,
+    },
     /// The answer to [`Action::ReadNext`]: there is nothing more yet.
     AtEnd,
     /// The answer to [`Action::ReadNext`]: what comes next was packed or rewound.
@@ -77,6 +82,10 @@ pub enum Action {
 /// How long a sink may go without hearing how far the source is.
 pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
+/// What is committed within this time of the last that was sent is sent together, unless somebody waits for it: a stream
+/// costs a primary most by how often it sends.
+pub const GATHER: Duration = Duration::from_millis(5);
+
 /// The source of one stream.
 #[derive(Debug)]
 pub struct Source {
@@ -86,6 +95,7 @@ pub struct Source {
     compression: Compression,
     state: State,
     told_at: Option<Instant>,
+    sent_at: Option<Instant>,
     packed: Option<Tid>,
     /// Everything up to here is durable at the sink.
     durable: Tid,
@@ -132,7 +142,18 @@ impl Source {
     pub fn new(own: Have, standing: Standing, route: Route) -> Self {
         let (durable, sent) = (Tid::ZERO, Tid::ZERO);
         let (state, compression) = (State::Greeting, Compression::None);
-        Self { own, standing, route, compression, state, told_at: None, packed: None, durable, sent }
+        Self {
+            own,
+            standing,
+            route,
+            compression,
+            state,
+            told_at: None,
+            sent_at: None,
+            packed: None,
+            durable,
+            sent,
+        }
     }
 
     /// Everything up to here is durable at the sink.
@@ -143,6 +164,11 @@ impl Source {
     /// Everything up to here was sent.
     pub fn sent(&self) -> Tid {
         self.sent
+    }
+
+    /// Before this moment [`Event::Published`] can wait, where no client waits for the sink.
+    pub fn gathers_until(&self) -> Option<Instant> {
+        self.sent_at.map(|sent| sent + GATHER)
     }
 
     /// How what the sink is sent may be compressed.
@@ -165,10 +191,13 @@ impl Source {
             Event::Received(message) => self.receive(message, &mut actions),
             Event::Looked(place) => self.learn(&mut actions, |known| known.looked = Some(place)),
             Event::Exporting(anchor) => self.flow(anchor, &mut actions),
-            Event::Sent(last) => {
+            Event::Sent { last, at_end } => {
                 assert!(last > self.sent, "transactions are sent in order");
-                self.sent = last;
-                self.read_on(&mut actions);
+                (self.sent, self.sent_at) = (last, Some(now));
+                match at_end {
+                    true => self.rest(now, &mut actions),
+                    false => self.read_on(&mut actions),
+                }
             }
             Event::AtEnd => self.rest(now, &mut actions),
             Event::Gone => {
@@ -180,8 +209,12 @@ impl Source {
                 let is_news = standing.last > self.standing.last;
                 self.standing = standing;
                 match &mut self.state {
-                    State::Flowing { reading: Reading::Resting } => self.read_on(&mut actions),
-                    State::Flowing { reading } if is_news => *reading = Reading::AskedBefore,
+                    State::Flowing { reading: Reading::Resting } if standing.last > self.sent => {
+                        self.read_on(&mut actions);
+                    }
+                    State::Flowing { reading: reading @ Reading::Asked } if is_news => {
+                        *reading = Reading::AskedBefore;
+                    }
                     _ => {}
                 }
             }
@@ -293,7 +326,9 @@ impl Source {
     /// last transaction is missing: after a pack, that need not be in the log.
     fn rest(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match &mut self.state {
-            State::Flowing { reading: Reading::AskedBefore } => self.read_on(actions),
+            State::Flowing { reading: Reading::AskedBefore } if self.sent < self.standing.last => {
+                self.read_on(actions);
+            }
             State::Flowing { reading } => {
                 *reading = Reading::Resting;
                 self.pass_pack_on(actions);

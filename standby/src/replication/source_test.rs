@@ -6,7 +6,7 @@ use zeo_proto::Tid;
 use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 use super::route::Route;
 use super::run::Compression;
-use super::source::{ALIVE_EVERY, Action, Event, Source, Standing};
+use super::source::{ALIVE_EVERY, Action, Event, GATHER, Source, Standing};
 
 /// The last transaction of the source.
 const LAST: Tid = Tid::new(90);
@@ -42,7 +42,7 @@ fn what_cannot_be_read_is_not_read_again_at_once() {
     let now = Instant::now();
     let mut source = flowing(now);
     // The last transaction was packed away: no read ever comes to it.
-    assert_eq!(source.handle(now, Event::Sent(Tid::new(80))), [Action::ReadNext]);
+    assert_eq!(source.handle(now, sent(80, false)), [Action::ReadNext]);
     assert_eq!(source.handle(now, Event::AtEnd), [alive(LAST)]);
     assert_eq!(source.handle(now, Event::Tick), []);
     // Once in a while it looks again, in case that something was published without being told.
@@ -59,8 +59,43 @@ fn what_is_published_while_the_source_reads_is_read_after_that() {
     assert_eq!(source.handle(now, Event::Published(standing(next))), []);
     assert_eq!(source.handle(now, Event::Published(standing(next))), []);
     assert_eq!(source.handle(now, Event::AtEnd), [Action::ReadNext]);
-    assert_eq!(source.handle(now, Event::Sent(next)), [Action::ReadNext]);
+    assert_eq!(source.handle(now, sent(91, false)), [Action::ReadNext]);
     assert_eq!(source.handle(now, Event::AtEnd), [alive(next)]);
     let later = now + Duration::from_millis(1);
     assert_eq!(source.handle(later, Event::Published(standing(then))), [Action::ReadNext]);
+}
+
+fn sent(last: u64, at_end: bool) -> Event {
+    Event::Sent { last: Tid::new(last), at_end }
+}
+
+fn tells(actions: &[Action], until: u64) -> bool {
+    matches!(actions, [Action::Send(FromSource::Alive { last, .. })] if last.get() == until)
+}
+
+#[test]
+fn what_was_read_to_its_end_is_not_read_again_before_there_is_more() {
+    let now = Instant::now();
+    let mut source = flowing(now);
+    assert_eq!(source.handle(now, sent(50, false)), [Action::ReadNext]);
+    assert!(tells(&source.handle(now, sent(90, true)), 90));
+    assert_eq!(source.handle(now, Event::Published(standing(Tid::new(90)))), []);
+    assert_eq!(source.handle(now, Event::Published(standing(Tid::new(91)))), [Action::ReadNext]);
+    assert_eq!(source.handle(now, Event::Published(standing(Tid::new(93)))), [], "it is being read");
+    assert_eq!(source.handle(now, sent(92, true)), [Action::ReadNext], "more was published meanwhile");
+    assert!(tells(&source.handle(now, sent(93, true)), 93));
+}
+
+#[test]
+fn news_can_wait_for_a_moment_after_something_was_sent() {
+    let now = Instant::now();
+    let mut source = flowing(now);
+    assert_eq!(source.gathers_until(), None, "nothing was sent yet");
+    source.handle(now, sent(90, true));
+    assert_eq!(source.gathers_until(), Some(now + GATHER));
+    let later = now + 10 * GATHER;
+    source.handle(later, Event::Published(standing(Tid::new(91))));
+    assert!(source.gathers_until() < Some(later), "what comes alone is read at once");
+    source.handle(later, sent(91, true));
+    assert_eq!(source.gathers_until(), Some(later + GATHER));
 }

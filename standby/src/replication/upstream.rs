@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use bytes::Bytes;
-use replica::{CommitError, Reservation, StagedBlob, Transaction};
+use replica::{CommitError, Reservation, Series, StagedBlob, Transaction};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -22,8 +22,8 @@ use crate::peer::{Channel, ChannelSender, Incoming};
 use crate::service::apply::Applied;
 use crate::service::gate::Hold;
 
-/// So many bytes of transactions may wait for the committer.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+/// So many bytes of transactions may wait for the committer: one batch of it, and the next.
+const WAITING_BYTES_MAX: usize = 32 << 20;
 /// So many transactions are handed to the committer in one go, at most.
 const GROUP_MAX: usize = 500;
 
@@ -50,13 +50,16 @@ pub async fn follow(channel: Channel, copy: &Copy, options: FollowOptions) -> En
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         group: Vec::new(),
+        series: Series::default(),
         blobs: Vec::new(),
     };
     let end = upstream.run(&mut receiver).await;
     copy.set_route(Route::default());
     // What was handed to the committer is committed; the next stream begins where that ends.
-    while !upstream.waiting.is_empty() && upstream.applied.recv().await.is_some() {
-        upstream.waiting.pop_front();
+    while !upstream.waiting.is_empty()
+        && let Some(applied) = upstream.applied.recv().await
+    {
+        upstream.take_off(applied.count);
     }
     end
 }
@@ -66,11 +69,13 @@ struct Upstream {
     options: FollowOptions,
     sender: ChannelSender,
     applied: mpsc::UnboundedReceiver<Applied>,
-    /// What the committer has: tids and lengths.
-    waiting: VecDeque<(Tid, usize)>,
+    /// What the committer has: the lengths of transactions, and their sum.
+    waiting: VecDeque<usize>,
     waiting_bytes: usize,
     /// What is to be handed to the committer next.
     group: Vec<Incomplete>,
+    /// All transactions of the stream: there is nothing behind one that cannot be committed.
+    series: Series,
     /// Blobs whose transaction has yet to come.
     blobs: Vec<(Oid, File, StagedBlob)>,
 }
@@ -144,9 +149,8 @@ impl Upstream {
         let mut next = Some(first);
         let mut last = None;
         while let Some(applied) = next {
-            let (_, bytes) = self.waiting.pop_front().expect("the committer tells of what it was given");
-            self.waiting_bytes -= bytes;
-            match applied {
+            self.take_off(applied.count);
+            match applied.outcome {
                 Ok(tid) => last = Some(tid),
                 Err(error) => return sink.handle(Event::Failed(describe(&error))),
             }
@@ -155,6 +159,12 @@ impl Upstream {
         let Some(last) = last else { return Vec::new() };
         self.copy.note_heard(|heard| heard.trouble = None);
         sink.handle(Event::Applied(last))
+    }
+
+    /// The committer is done with so many.
+    fn take_off(&mut self, count: usize) {
+        assert!(count <= self.waiting.len(), "the committer tells of what it was given");
+        self.waiting_bytes -= self.waiting.drain(..count).sum::<usize>();
     }
 
     async fn act(&mut self, sink: &mut Sink, action: Action) -> Result<Vec<Action>, End> {
@@ -274,14 +284,14 @@ impl Upstream {
         if self.group.is_empty() {
             return Ok(());
         }
-        let (copy, group) = (self.copy.clone(), std::mem::take(&mut self.group));
+        let (copy, series, group) = (self.copy.clone(), self.series.clone(), std::mem::take(&mut self.group));
         let given = spawn_blocking(move || {
             let (mut given, mut prepared) =
                 (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
             let mut outcome = Ok(());
             for incomplete in group {
-                let waiting = (incomplete.tid, incomplete.portable.len());
-                match prepare(&copy, incomplete) {
+                let waiting = incomplete.portable.len();
+                match prepare(&copy, &series, incomplete) {
                     Ok(transaction) => prepared.push(transaction),
                     Err(error) => {
                         outcome = Err(format!("{error:#}"));
@@ -294,7 +304,7 @@ impl Upstream {
             (given, outcome)
         });
         let (given, outcome) = given.await.expect("no panic");
-        self.waiting_bytes += given.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        self.waiting_bytes += given.iter().sum::<usize>();
         self.waiting.extend(given);
         outcome
     }
@@ -334,11 +344,16 @@ impl Upstream {
     }
 }
 
-fn prepare(copy: &Copy, incomplete: Incomplete) -> anyhow::Result<(Transaction, Reservation)> {
+fn prepare(
+    copy: &Copy,
+    series: &Series,
+    incomplete: Incomplete,
+) -> anyhow::Result<(Transaction, Reservation)> {
     let Incomplete { tid, checksum, portable, blobs } = incomplete;
     let storage = copy.service().storage();
-    let mut transaction = storage.import(&portable)?;
+    let mut transaction = storage.import(portable)?;
     anyhow::ensure!(transaction.tid() == Some(tid), "a transaction says that it is another");
+    transaction.join(series);
     if let Some(checksum) = checksum {
         transaction.expect_checksum(checksum);
     }

@@ -13,8 +13,14 @@ use super::{Exchange, Service};
 /// The session of transactions that no client of this node commits.
 pub(super) const NOBODY: SessionId = SessionId(0);
 
-/// What became of a transaction.
-pub type Applied = Result<Tid, CommitError>;
+/// What became of the next transactions.
+#[derive(Debug)]
+pub struct Applied {
+    /// So many of them.
+    pub count: usize,
+    /// Durable and published, up to this one; or not committed.
+    pub outcome: Result<Tid, CommitError>,
+}
 
 impl Service {
     /// What becomes of transactions that are applied from now on, in their order.
@@ -41,14 +47,15 @@ impl Service {
 }
 
 impl Exchange {
-    /// Tells whoever applies, if it was theirs.
-    pub(super) fn tell_applied(&self, owner: Owner, applied: Applied) -> bool {
-        if owner.session != NOBODY {
-            return false;
-        }
+    /// Whether it is a transaction of whoever applies; no locks are held for those.
+    pub(super) fn is_applied(owner: Owner) -> bool {
+        owner.session == NOBODY
+    }
+
+    /// Tells whoever applies.
+    pub(super) fn tell_applied(&self, applied: Applied) {
         if let Some(sender) = &*self.applied.lock().expect("no holder panicked") {
             let _ = sender.send(applied); // whoever is gone needs no news
         }
-        true
     }
 }

@@ -335,6 +335,7 @@ impl Exchange {
             let mut locks = self.lock_table();
             batch.iter().map(|committed| locks.committed(committed.tag)).collect()
         };
+        let (mut applied, mut last) = (0, Tid::ZERO);
         for (committed, owner) in batch.into_iter().zip(&owners) {
             let Committed { tid, oids, object_count, size_bytes, .. } = committed;
             if following && owner.session != apply::NOBODY {
@@ -343,11 +344,14 @@ impl Exchange {
                 continue;
             }
             self.publications.publish(tid, oids, *owner, object_count, size_bytes);
-            self.tell_applied(*owner, Ok(tid));
+            if Self::is_applied(*owner) {
+                (applied, last) = (applied + 1, tid);
+            }
         }
-        for owner in owners {
-            self.unlock(owner);
+        if applied > 0 {
+            self.tell_applied(Applied { count: applied, outcome: Ok(last) });
         }
+        owners.into_iter().filter(|owner| !Self::is_applied(*owner)).for_each(|owner| self.unlock(owner));
     }
 }
 
@@ -358,7 +362,8 @@ impl Publish for Exchange {
 
     fn failed(&self, tag: u64, reason: &CommitError) {
         let owner = self.lock_table().committed(tag);
-        if self.tell_applied(owner, Err(reason.clone())) {
+        if Self::is_applied(owner) {
+            self.tell_applied(Applied { count: 1, outcome: Err(reason.clone()) });
             return;
         }
         error!(storage = %self.storage_name, error = %reason, "a voted transaction could not be committed");

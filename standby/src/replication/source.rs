@@ -226,12 +226,20 @@ impl Source {
             }
             Event::Packed(until) => {
                 self.packed = self.packed.max(Some(until));
-                self.pass_pack_on(&mut actions);
+                match self.state {
+                    // Nothing more is read of the log of before, so that its space is given back.
+                    State::Flowing { reading: Reading::Resting } => self.read_on(&mut actions),
+                    _ => self.pass_pack_on(&mut actions),
+                }
             }
             Event::Tick => {
                 let due = self.told_at.is_none_or(|told| now.saturating_duration_since(told) >= ALIVE_EVERY);
                 if due && self.is_flowing() {
                     self.tell(now, &mut actions);
+                    // In case that something was published without being told, or packed while it was read.
+                    if let State::Flowing { reading: Reading::Resting } = self.state {
+                        self.read_on(&mut actions);
+                    }
                 }
             }
         }

@@ -47,7 +47,7 @@ fn what_cannot_be_read_is_not_read_again_at_once() {
     assert_eq!(source.handle(now, Event::Tick), []);
     // Once in a while it looks again, in case that something was published without being told.
     let later = now + ALIVE_EVERY;
-    assert_eq!(source.handle(later, Event::Published(standing(LAST))), [Action::ReadNext]);
+    assert_eq!(source.handle(later, Event::Tick), [alive(LAST), Action::ReadNext]);
     assert_eq!(source.handle(later, Event::AtEnd), [alive(LAST)]);
 }
 
@@ -98,4 +98,13 @@ fn news_can_wait_for_a_moment_after_something_was_sent() {
     assert!(source.gathers_until() < Some(later), "what comes alone is read at once");
     source.handle(later, sent(91, true));
     assert_eq!(source.gathers_until(), Some(later + GATHER));
+}
+
+#[test]
+fn after_a_pack_the_log_is_looked_at_again() {
+    let now = Instant::now();
+    let mut source = flowing(now);
+    source.handle(now, sent(90, true));
+    let packed = Action::Send(FromSource::Packed { until: Tid::new(60) });
+    assert_eq!(source.handle(now, Event::Packed(Tid::new(60))), [Action::ReadNext, packed]);
 }

@@ -123,7 +123,7 @@ pub async fn serve<S>(
     }
 }
 
-/// Passes the server's stop on as an event, and that the door closes behind a client that was let in.
+/// Passes on as events that the server stops, and that the door closes behind a client that was let in.
 fn stop_on(
     mut shutdown: tokio::sync::watch::Receiver<bool>,
     door: Door,
@@ -131,11 +131,15 @@ fn stop_on(
 ) -> tokio::task::AbortHandle {
     let task = tokio::spawn(async move {
         let stopped = async { drop(shutdown.wait_for(|stop| *stop).await) };
+        let mut closed = pin!(async { door.closed(door.opened().await).await });
         tokio::select! {
-            () = stopped => return mailbox.send(Event::Shutdown),
-            () = async { door.closed(door.opened().await).await } => {}
+            () = stopped => {
+                mailbox.send(Event::Shutdown);
+                // Until then there will be an outcome.
+                closed.await;
+            }
+            () = &mut closed => mailbox.send(Event::Shutdown),
         }
-        mailbox.send(Event::Shutdown);
         sleep(OUTCOME_LIMIT).await;
         mailbox.send(Event::Dismissed);
     });

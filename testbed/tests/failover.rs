@@ -134,6 +134,36 @@ fn a_client_whose_transaction_nobody_acknowledges_leaves_a_primary_without_a_lea
 }
 
 #[test]
+fn a_primary_that_is_stopped_does_not_wait_long_for_what_nobody_acknowledges() -> Result<()> {
+    let folder = standby_testbed::place::scratch("failover")?;
+    let mut nodes = cluster(folder.path(), "acks = 1")?;
+    let old = primary(&nodes)?;
+    let runtime = runtime()?;
+    let oids = vec![Oid::new(1 << 34)];
+    let connection = runtime.block_on(Connection::open(nodes[old].zeo()))?;
+    let mut committer = Committer::new(connection, 1, oids, 300, Tid::ZERO);
+    runtime.block_on(committer.commit())?;
+    for other in [(old + 1) % 3, (old + 2) % 3] {
+        nodes[other].server()?.pause()?;
+    }
+    let gone = runtime.spawn(async move { while committer.commit().await.is_ok() {} });
+    poll::until("a transaction to wait", poll::PATIENCE, || {
+        let waiting = nodes[old].status()?.storages[0].acknowledgements.as_ref().map(|acks| acks.waiting);
+        Ok(waiting.is_some_and(|waiting| waiting > 0).then_some(()))
+    })?;
+    let asked = Instant::now();
+    nodes[old].stop()?;
+    ensure!(asked.elapsed() < Duration::from_secs(6), "it took {:?}", asked.elapsed());
+    runtime.block_on(gone)?;
+    for other in [(old + 1) % 3, (old + 2) % 3] {
+        nodes[other].server()?.resume()?;
+    }
+    nodes[old].start()?;
+    wait_for_followers(&nodes)?;
+    nodes.iter_mut().try_for_each(Node::stop)
+}
+
+#[test]
 fn a_node_that_is_told_whom_to_follow_gets_it_compressed_where_it_says_so() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut a = Node::new(folder.path(), "a", Follows::Decided(None))?;

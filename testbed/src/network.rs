@@ -1,10 +1,9 @@
 //! A network of machines of its own, as network namespaces on one bridge, on which whoever shall not reach whom does not.
 
 use std::net::Ipv4Addr;
-use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use crate::namespace::ip;
 
@@ -62,17 +61,6 @@ impl Network {
     /// Everybody reaches everybody again.
     pub fn heal(&self) -> Result<()> {
         self.hosts.iter().try_for_each(|name| ip(&format!("-n {name} neigh flush nud permanent dev eth0")))
-    }
-
-    /// A host gives up a connection when what it sends was repeated so many times without an answer, and not after a
-    /// quarter of an hour.
-    pub fn give_up_after(&self, host: usize, attempts: u8) -> Result<()> {
-        let setting = format!("net.ipv4.tcp_retries2={attempts}");
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.hosts[host], "sysctl", "-q", "-w", &setting]);
-        let output = command.output().context("ip does not start")?;
-        ensure!(output.status.success(), "{setting}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::{debug, info, warn};
 use zeo_proto::{frame, handshake};
 
@@ -35,6 +35,10 @@ const BUSY_POLL_CHUNK: usize = 16 << 10;
 const HANDSHAKE_BYTES_MAX: u32 = 64;
 /// How long the answer to the greeting may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A client that must leave waits at most so long for the outcome of its transaction. It may be long before that is known:
+/// a primary that was cut off does not hear of it.
+const OUTCOME_LIMIT: Duration = Duration::from_secs(1);
 
 /// What ended a connection.
 #[derive(Debug, thiserror::Error)]
@@ -119,18 +123,25 @@ pub async fn serve<S>(
     }
 }
 
-/// Passes the server's stop on as an event, and that the door closes behind a client that was let in.
+/// Passes on as events that the server stops, and that the door closes behind a client that was let in.
 fn stop_on(
     mut shutdown: tokio::sync::watch::Receiver<bool>,
     door: Door,
     mailbox: Mailbox,
 ) -> tokio::task::AbortHandle {
     let task = tokio::spawn(async move {
+        let stopped = async { drop(shutdown.wait_for(|stop| *stop).await) };
+        let mut closed = pin!(async { door.closed(door.opened().await).await });
         tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => {}
-            () = async { door.closed(door.opened().await).await } => {}
+            () = stopped => {
+                mailbox.send(Event::Shutdown);
+                // Until then there will be an outcome.
+                closed.await;
+            }
+            () = &mut closed => mailbox.send(Event::Shutdown),
         }
-        mailbox.send(Event::Shutdown);
+        sleep(OUTCOME_LIMIT).await;
+        mailbox.send(Event::Dismissed);
     });
     task.abort_handle()
 }

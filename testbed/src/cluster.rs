@@ -26,6 +26,7 @@ pub struct Node {
     upstream: String,
     replication: String,
     cluster: String,
+    group: String,
     advertised: Option<SocketAddr>,
     cluster_name: String,
     secret: String,
@@ -74,6 +75,7 @@ impl Node {
             upstream: String::new(),
             replication: String::new(),
             cluster: String::new(),
+            group: String::new(),
             advertised: None,
             cluster_name: "testbed".to_owned(),
             secret: SECRET.to_owned(),
@@ -113,6 +115,11 @@ impl Node {
     /// What its section `[cluster]` says besides, from the next [`Node::configure`] on.
     pub fn set_cluster(&mut self, settings: &str) {
         settings.clone_into(&mut self.cluster);
+    }
+
+    /// It is at this site, another than that of the nodes that vote, from the next [`Node::configure`] on.
+    pub fn set_group(&mut self, group: &str) {
+        self.group = format!("group = \"{group}\"\nvoter = false\n");
     }
 
     /// Others reach it there, such as over a [`Link`](crate::link::Link), from the next [`Node::configure`] on.
@@ -165,10 +172,10 @@ impl Node {
         }
         let advertised =
             self.advertised.map_or(String::new(), |address| format!("address = \"{address}\"\n"));
-        let (zeo, zeo_ro, peer) = (self.zeo(), self.zeo_ro(), self.peer());
+        let (group, zeo, zeo_ro, peer) = (&self.group, self.zeo(), self.zeo_ro(), self.peer());
         let text = format!(
             "[cluster]\nname = \"{}\"\nsecret = \"{}\"\n{cluster}\
-             [node]\nname = \"{}\"\nrole = \"{role}\"\n{advertised}\
+             [node]\nname = \"{}\"\nrole = \"{role}\"\n{advertised}{group}\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
              admin = \"unix:{}\"\n\
              {upstream}\

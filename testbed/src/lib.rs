@@ -9,6 +9,7 @@ pub mod disk;
 pub mod driver;
 pub mod link;
 pub mod namespace;
+pub mod network;
 pub mod place;
 pub mod poll;
 pub mod rude;

@@ -65,7 +65,8 @@ impl Drop for Namespace {
     }
 }
 
-fn ip(arguments: &str) -> Result<()> {
+/// Runs `ip` with these arguments, which are separated by single spaces.
+pub(crate) fn ip(arguments: &str) -> Result<()> {
     let output = Command::new("ip").args(arguments.split(' ')).output().context("ip does not start")?;
     ensure!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())

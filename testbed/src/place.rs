@@ -55,15 +55,22 @@ pub fn standby_binary() -> Result<PathBuf> {
 /// The Python that has stock ZEO and ZODB: `STANDBY_PYTHON`, else the virtual environment that `testbed/run-tests`
 /// makes.
 pub fn python() -> Result<PathBuf> {
-    let path = match std::env::var_os("STANDBY_PYTHON") {
+    python_of("stock ZEO", "STANDBY_PYTHON", "venv", "testbed/run-tests")
+}
+
+/// The Python that has ZEO 5.4.1, which many still have: `STANDBY_PYTHON_541`, else the virtual environment that
+/// `testbed/run-tests` makes.
+pub fn python_541() -> Result<PathBuf> {
+    python_of("ZEO 5.4.1", "STANDBY_PYTHON_541", "venv-541", "testbed/run-tests")
+}
+
+fn python_of(what: &str, variable: &str, folder: &str, maker: &str) -> Result<PathBuf> {
+    let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
-        None => target_folder()?.join("venv/bin/python"),
+        None => target_folder()?.join(folder).join("bin/python"),
     };
     if !path.is_file() {
-        bail!(
-            "no Python with stock ZEO at {}: run testbed/run-tests, which makes one, or set STANDBY_PYTHON",
-            path.display()
-        );
+        bail!("no Python with {what} at {}: run {maker}, which makes one, or set {variable}", path.display());
     }
     Ok(path)
 }
@@ -80,17 +87,7 @@ pub fn stock_tool(name: &str) -> Result<PathBuf> {
 /// The Python that has Zope: `STANDBY_ZOPE_PYTHON`, else the virtual environment that the step `zope` of
 /// `testbed/run-tests` makes.
 pub fn zope_python() -> Result<PathBuf> {
-    let path = match std::env::var_os("STANDBY_ZOPE_PYTHON") {
-        Some(path) => PathBuf::from(path),
-        None => target_folder()?.join("zope-venv/bin/python"),
-    };
-    if !path.is_file() {
-        bail!(
-            "no Python with Zope at {}: run testbed/run-tests --only zope, which makes one, or set STANDBY_ZOPE_PYTHON",
-            path.display()
-        );
-    }
-    Ok(path)
+    python_of("Zope", "STANDBY_ZOPE_PYTHON", "zope-venv", "testbed/run-tests --only zope")
 }
 
 /// The folder of our Python scripts.

@@ -36,7 +36,26 @@ impl Script {
         name: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Self> {
-        let mut command = Command::new(python);
+        Self::spawn(Command::new(python), name, arguments)
+    }
+
+    /// The same, in this network namespace.
+    pub fn start_in<A: AsRef<OsStr>>(
+        namespace: &str,
+        python: &Path,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Self> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(python);
+        Self::spawn(command, name, arguments)
+    }
+
+    fn spawn<A: AsRef<OsStr>>(
+        mut command: Command,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Self> {
         command.arg("-u").arg(place::scripts().join(name)).args(arguments);
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONFAULTHANDLER", "1").env_remove("ZEO_MSGPACK");
         let mut child = command

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use standby_control::Role;
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::decided::{cluster, commit, primary, role, wait_for_followers};
+use standby_testbed::decided::{cluster, commit, primary, role, runtime, wait_for_followers};
+use standby_testbed::driver::{Committer, Connection};
 use standby_testbed::link::{Link, Way};
 use standby_testbed::poll;
 use standby_testbed::script::Script;
-use zeo_proto::Tid;
+use zeo_proto::{Oid, Tid};
 
 #[test]
 fn another_node_takes_the_place_of_a_primary_that_is_killed() -> Result<()> {
@@ -107,6 +108,59 @@ fn stock_clients_write_on_at_the_new_primary_without_help_and_lose_nothing() -> 
         nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
     ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
     Ok(())
+}
+
+#[test]
+fn a_client_whose_transaction_nobody_acknowledges_leaves_a_primary_without_a_lease() -> Result<()> {
+    let folder = standby_testbed::place::scratch("failover")?;
+    let mut nodes = cluster(folder.path(), "acks = 1")?;
+    let old = primary(&nodes)?;
+    runtime()?.block_on(async {
+        let oids = vec![Oid::new(1 << 34)];
+        let connection = Connection::open(nodes[old].zeo()).await?;
+        let mut committer = Committer::new(connection, 1, oids, 300, Tid::ZERO);
+        committer.commit().await?;
+        for other in [(old + 1) % 3, (old + 2) % 3] {
+            nodes[other].server()?.pause()?;
+        }
+        let gone = async { while committer.commit().await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.context("the client waits on")
+    })?;
+    for other in [(old + 1) % 3, (old + 2) % 3] {
+        nodes[other].server()?.resume()?;
+    }
+    wait_for_followers(&nodes)?;
+    nodes.iter_mut().try_for_each(Node::stop)
+}
+
+#[test]
+fn a_primary_that_is_stopped_does_not_wait_long_for_what_nobody_acknowledges() -> Result<()> {
+    let folder = standby_testbed::place::scratch("failover")?;
+    let mut nodes = cluster(folder.path(), "acks = 1")?;
+    let old = primary(&nodes)?;
+    let runtime = runtime()?;
+    let oids = vec![Oid::new(1 << 34)];
+    let connection = runtime.block_on(Connection::open(nodes[old].zeo()))?;
+    let mut committer = Committer::new(connection, 1, oids, 300, Tid::ZERO);
+    runtime.block_on(committer.commit())?;
+    for other in [(old + 1) % 3, (old + 2) % 3] {
+        nodes[other].server()?.pause()?;
+    }
+    let gone = runtime.spawn(async move { while committer.commit().await.is_ok() {} });
+    poll::until("a transaction to wait", poll::PATIENCE, || {
+        let waiting = nodes[old].status()?.storages[0].acknowledgements.as_ref().map(|acks| acks.waiting);
+        Ok(waiting.is_some_and(|waiting| waiting > 0).then_some(()))
+    })?;
+    let asked = Instant::now();
+    nodes[old].stop()?;
+    ensure!(asked.elapsed() < Duration::from_secs(6), "it took {:?}", asked.elapsed());
+    runtime.block_on(gone)?;
+    for other in [(old + 1) % 3, (old + 2) % 3] {
+        nodes[other].server()?.resume()?;
+    }
+    nodes[old].start()?;
+    wait_for_followers(&nodes)?;
+    nodes.iter_mut().try_for_each(Node::stop)
 }
 
 #[test]

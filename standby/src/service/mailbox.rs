@@ -21,8 +21,10 @@ pub(crate) enum Event {
     Completed(Completion),
     /// The storage's size changed without a transaction (a pack).
     SizeChanged,
-    /// The server stops.
+    /// The server stops, or clients must leave: when the transaction that is being finished has its outcome.
     Shutdown,
+    /// There was time enough for an outcome: clients leave without one.
+    Dismissed,
 }
 
 /// The sending end: cheap to clone, never blocks. Bounded by what can be under way: `Published` is merged into

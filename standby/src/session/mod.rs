@@ -80,6 +80,9 @@ pub(crate) enum CloseReason {
     /// The server stops.
     #[error("the server stops")]
     Shutdown,
+    /// This node lost its lease, and nobody could say in time whether the client's transaction is in the history.
+    #[error("whether its transaction is lost is not known, and this node is not the primary any more")]
+    NoOutcome,
 }
 
 /// Work that is done away from the connection's task.
@@ -249,6 +252,7 @@ impl Session {
                 self.stopping = true;
                 Ok(())
             }
+            Event::Dismissed => Err(CloseReason::NoOutcome),
         }?;
         if self.stopping
             && !self.registered.as_ref().is_some_and(|registered| registered.phase.is_finishing())

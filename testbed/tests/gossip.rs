@@ -328,6 +328,11 @@ fn malformed_messages_of_peers_change_nothing() -> Result<()> {
     Ok(())
 }
 
+/// A question as a node writes it that belongs to no cluster yet.
+fn letter(question: &[u8]) -> Vec<u8> {
+    [b"{\"charter\":null,\"from\":7,\"question\":", question, b"}"].concat()
+}
+
 async fn mean_nothing(target: &str) -> Result<()> {
     use standby::peer::{ChannelOptions, Hello, Identity, dial};
 
@@ -355,11 +360,16 @@ async fn mean_nothing(target: &str) -> Result<()> {
             b"{\"Propose\":{\"Promote\":{\"node\":\"x\"}}}",
             &[0xff; 100_000],
         ] {
-            let answer = decisions.call(question.to_vec().into(), limit).await;
-            ensure!(answer.is_err(), "{question:?}: {answer:?}");
+            for question in [question.to_vec(), letter(question)] {
+                let answer = decisions.call(question.clone().into(), limit).await;
+                let refused = answer.as_ref().is_err_and(|error| error.to_string().contains("means nothing"));
+                ensure!(refused, "{question:?}: {answer:?}");
+            }
         }
-        // One that is understood has its answer still.
-        decisions.call(b"\"Standing\""[..].into(), limit).await?;
+        // One that is understood has its answer still: that a stranger has no say.
+        let answer = decisions.call(letter(b"\"Standing\"").into(), limit).await;
+        let refused = answer.as_ref().is_err_and(|error| error.to_string().contains("belongs to no cluster"));
+        ensure!(refused, "{answer:?}");
         for name in ["", "stream:", "stream:none", "stream:1", "nonsense"] {
             let Ok(channel) = connection.open(name, options).await else { continue };
             let _ = channel.send(vec![0xff; 5_000].into()).await; // refused, sooner or later

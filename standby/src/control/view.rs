@@ -5,8 +5,8 @@ use zeo_proto::Tid;
 
 use super::status::role;
 use crate::failover::lease::since_boot;
-use crate::membership::claim::State;
 use crate::membership::outlook::no_failover;
+use crate::membership::peer::State;
 use crate::membership::roster::{Presence, Roster, Row};
 
 pub(super) fn of_cluster(roster: &Roster<'_>) -> View {

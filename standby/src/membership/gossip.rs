@@ -10,11 +10,10 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
-use super::claim::{Claim, State};
 use super::datagram::{GossipKey, Opener, Refused, Sealer};
 use super::members::Members;
-use super::message::Message;
-use super::pace::Pace;
+use super::pace;
+use super::peer::{Peer, State};
 use super::record::Record;
 use super::swim::{Action, Clock, Event, Swim};
 use crate::failover::decided::Decided;
@@ -46,7 +45,7 @@ pub(crate) struct Setup {
     /// Where others reach it, HOST:PORT.
     pub(crate) address: String,
     /// When it asks and tells.
-    pub(crate) pace: Pace,
+    pub(crate) pace: foca::Config,
     /// Who belongs to the cluster, and where some of them may be found.
     pub(crate) belong: watch::Receiver<(BTreeSet<NodeId>, BTreeSet<String>)>,
     /// What was decided: what nodes are called.
@@ -61,6 +60,7 @@ pub(crate) struct Setup {
 pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
     let Setup { socket, key, node, address, pace, mut belong, decided, mut own, members } = setup;
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), node);
+    let tick = pace::tick(&pace);
     let mut gossip = Gossip {
         swim: Swim::new(node, address, unix_ms(), pace, random),
         outgoing: Outgoing { socket: Arc::new(socket), names: Arc::default() },
@@ -72,7 +72,7 @@ pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
         refusals: Refusals::default(),
         told: None,
     };
-    let mut ticks = tokio::time::interval(pace.tick());
+    let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tell = tokio::time::interval(TELL_EVERY);
     tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,7 +88,7 @@ pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
                     tokio::time::sleep(RECEIVE_PAUSE).await;
                 }
             },
-            _ = ticks.tick() => gossip.handle(Event::Tick).await,
+            _ = ticks.tick() => drop(gossip.handle(Event::Tick).await),
             _ = tell.tick() => {
                 let record = own.borrow_and_update().clone();
                 gossip.tell(record).await;
@@ -124,15 +124,13 @@ struct Gossip {
 
 impl Gossip {
     async fn take(&mut self, datagram: &[u8], from: SocketAddr) {
-        let opened = self.opener.open(datagram);
-        let message = opened.and_then(|bytes| Message::decode(&bytes).ok_or(Refused::Malformed));
-        match message {
-            Ok(message) => self.handle(Event::Heard(message)).await,
-            Err(refused) => {
-                if let Some(count) = self.refusals.add(Instant::now()) {
-                    warn!(%from, reason = %refused, count, "refused a datagram");
-                }
-            }
+        let refused = match self.opener.open(datagram) {
+            Ok(message) => (!self.handle(Event::Heard(message)).await).then_some(Refused::Malformed),
+            Err(refused) => Some(refused),
+        };
+        let Some(refused) = refused else { return };
+        if let Some(count) = self.refusals.add(Instant::now()) {
+            warn!(%from, reason = %refused, count, "refused a datagram");
         }
     }
 
@@ -146,18 +144,17 @@ impl Gossip {
         self.handle(Event::Tell(record.encode())).await;
     }
 
-    async fn handle(&mut self, event: Event) {
+    /// Whether it was understood.
+    async fn handle(&mut self, event: Event) -> bool {
         let now = since_boot();
-        let mut is_changed = false;
+        let (mut is_changed, mut is_understood) = (false, true);
         for action in self.swim.handle(Clock { now, wall_ms: unix_ms() }, event) {
-            is_changed |= !matches!(action, Action::Send { .. });
+            is_changed |= !matches!(action, Action::Send { .. } | Action::Malformed);
             match action {
-                Action::Send { to, message } => {
-                    self.outgoing.send(to, self.sealer.seal(&message.encode())).await
-                }
-                Action::Changed(claim) => {
-                    let before = self.seen.change(&claim, now);
-                    self.log_change(&claim, before);
+                Action::Send { to, message } => self.outgoing.send(to, self.sealer.seal(&message)).await,
+                Action::Changed { peer, state } => {
+                    let before = self.seen.change(&peer, state, now);
+                    self.log_change(&peer, before, state);
                 }
                 Action::Told(told) => {
                     if let Some(record) = Record::decode(&told.record) {
@@ -166,15 +163,17 @@ impl Gossip {
                 }
                 Action::Compared { node, ahead_ms } => self.seen.compare(node, ahead_ms, now),
                 Action::Forgotten(node) => self.seen.forget(node),
+                Action::Malformed => is_understood = false,
             }
         }
         if is_changed {
             self.members.send_replace(Arc::new(self.seen.clone()));
         }
+        is_understood
     }
 
-    fn log_change(&self, claim: &Claim, before: Option<State>) {
-        let Claim { node, address, state, .. } = claim;
+    fn log_change(&self, peer: &Peer, before: Option<State>, state: State) {
+        let Peer { node, address, .. } = peer;
         let decided = self.decided.borrow();
         let name = decided.members().get(node).map(|member| &member.name);
         match (before, state) {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::claim::{Claim, State};
 use super::clock;
+use super::peer::{Peer, State};
 use super::record::Record;
 use crate::failover::entry::NodeId;
 
@@ -65,34 +65,34 @@ impl Members {
     }
 
     /// A node is held for something else. How it was before; `None`: it was not seen yet.
-    pub fn change(&mut self, claim: &Claim, now: Duration) -> Option<State> {
-        let Some(seen) = self.seen.get_mut(&claim.node) else {
+    pub fn change(&mut self, peer: &Peer, state: State, now: Duration) -> Option<State> {
+        let Some(seen) = self.seen.get_mut(&peer.node) else {
             let seen = Seen {
-                state: claim.state,
+                state,
                 since: now,
-                address: claim.address.clone(),
+                address: peer.address.clone(),
                 record: None,
-                start: claim.start,
+                start: peer.start,
                 goings: VecDeque::new(),
                 compared: None,
             };
-            self.seen.insert(claim.node, seen);
+            self.seen.insert(peer.node, seen);
             return None;
         };
         let is_there = |state: State| state <= State::Suspect;
-        let is_anew = claim.start != seen.start;
-        if is_there(seen.state) && (is_anew || !is_there(claim.state)) {
+        let is_anew = peer.start != seen.start;
+        if is_there(seen.state) && (is_anew || !is_there(state)) {
             seen.goings.push_back(now);
             if seen.goings.len() > GOINGS_MAX {
                 seen.goings.pop_front();
             }
         }
-        if is_anew || claim.state != seen.state {
+        if is_anew || state != seen.state {
             seen.since = now;
         }
-        seen.start = claim.start;
-        seen.address.clone_from(&claim.address);
-        Some(std::mem::replace(&mut seen.state, claim.state))
+        seen.start = peer.start;
+        seen.address.clone_from(&peer.address);
+        Some(std::mem::replace(&mut seen.state, state))
     }
 
     /// A node tells of itself.
@@ -129,8 +129,8 @@ impl Members {
 mod tests {
     use super::*;
 
-    fn claim(node: u64, start: u64, state: State) -> Claim {
-        Claim { node: NodeId(node), start, incarnation: 0, state, address: "a:1".to_owned() }
+    fn peer(node: u64, start: u64) -> Peer {
+        Peer { node: NodeId(node), start, renewal: 0, leaves: false, address: "a:1".to_owned() }
     }
 
     const fn at(seconds: u64) -> Duration {
@@ -138,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_seen_as_it_was_claimed_last_and_since_when() {
+    fn a_node_is_seen_as_it_was_last_and_since_when() {
         let mut members = Members::default();
         assert_eq!(members.get(NodeId(1)), None);
-        assert_eq!(members.change(&claim(1, 1, State::Alive), at(1)), None);
-        assert_eq!(members.change(&claim(1, 1, State::Suspect), at(5)), Some(State::Alive));
-        assert_eq!(members.change(&claim(1, 1, State::Suspect), at(6)), Some(State::Suspect));
+        assert_eq!(members.change(&peer(1, 1), State::Alive, at(1)), None);
+        assert_eq!(members.change(&peer(1, 1), State::Suspect, at(5)), Some(State::Alive));
+        assert_eq!(members.change(&peer(1, 1), State::Suspect, at(6)), Some(State::Suspect));
         let seen = members.get(NodeId(1)).expect("seen");
         assert_eq!((seen.state, seen.since), (State::Suspect, at(5)));
         members.forget(NodeId(1));
@@ -153,16 +153,16 @@ mod tests {
     #[test]
     fn a_node_that_comes_and_goes_is_flapping_until_ten_minutes_have_passed() {
         let mut members = Members::default();
-        members.change(&claim(1, 1, State::Alive), at(0));
-        members.change(&claim(1, 1, State::Suspect), at(1));
-        members.change(&claim(1, 1, State::Alive), at(2));
+        members.change(&peer(1, 1), State::Alive, at(0));
+        members.change(&peer(1, 1), State::Suspect, at(1));
+        members.change(&peer(1, 1), State::Alive, at(2));
         assert_eq!(members.get(NodeId(1)).expect("seen").gone(at(3)), 0, "it never went");
-        members.change(&claim(1, 1, State::Suspect), at(10));
-        members.change(&claim(1, 1, State::Failed), at(11));
-        members.change(&claim(1, 1, State::Alive), at(20));
-        members.change(&claim(1, 2, State::Alive), at(30)); // started anew
-        members.change(&claim(1, 2, State::Left), at(40));
-        members.change(&claim(1, 3, State::Alive), at(50)); // went already
+        members.change(&peer(1, 1), State::Suspect, at(10));
+        members.change(&peer(1, 1), State::Failed, at(11));
+        members.change(&peer(1, 1), State::Alive, at(20));
+        members.change(&peer(1, 2), State::Alive, at(30)); // started anew
+        members.change(&peer(1, 2), State::Left, at(40));
+        members.change(&peer(1, 3), State::Alive, at(50)); // went already
         let seen = members.get(NodeId(1)).expect("seen");
         assert_eq!((seen.gone(at(60)), seen.is_flapping(at(60))), (3, true));
         assert_eq!((seen.gone(at(620)), seen.is_flapping(at(620))), (2, false));
@@ -173,7 +173,7 @@ mod tests {
     fn what_is_remembered_of_one_that_flaps_for_ever_is_bounded() {
         let mut members = Members::default();
         for start in 0..1_000 {
-            members.change(&claim(1, start, State::Alive), at(start));
+            members.change(&peer(1, start), State::Alive, at(start));
         }
         assert_eq!(members.get(NodeId(1)).expect("seen").goings.len(), GOINGS_MAX);
     }
@@ -182,11 +182,11 @@ mod tests {
     fn a_clock_that_was_found_wrong_stays_so_when_the_others_go() {
         let mut members = Members::default();
         for node in [1, 2] {
-            members.change(&claim(node, 1, State::Alive), at(0));
+            members.change(&peer(node, 1), State::Alive, at(0));
             members.compare(NodeId(node), -60_000, at(1));
         }
         assert_eq!(members.own_clock_ahead_ms(at(2)), Some(60_000));
-        members.change(&claim(1, 1, State::Failed), at(3));
+        members.change(&peer(1, 1), State::Failed, at(3));
         assert!(members.is_own_clock_off(at(4)));
         assert!(!members.is_own_clock_off(at(1_000)), "that was long ago");
         members.compare(NodeId(3), 7, at(4));

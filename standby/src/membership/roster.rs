@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::claim::State;
 use super::members::{Members, Seen};
+use super::peer::State;
 use super::record::Record;
 use crate::failover::decided::Decided;
 use crate::failover::entry::{Member, NodeId};
@@ -77,7 +77,7 @@ impl<'a> Roster<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::claim::Claim;
+    use super::super::peer::Peer;
     use super::*;
     use crate::failover::entry::{Cause, Entry, LeaseMark};
     use crate::node::Part;
@@ -95,8 +95,8 @@ mod tests {
         let mut members = Members::default();
         for (node, state) in [(2, State::Alive), (3, State::Failed), (9, State::Alive)] {
             let address = String::new();
-            let claim = Claim { node: NodeId(node), start: 1, incarnation: 0, state, address };
-            members.change(&claim, Duration::ZERO);
+            let peer = Peer { node: NodeId(node), start: 1, renewal: 0, leaves: false, address };
+            members.change(&peer, state, Duration::ZERO);
         }
         let own = Record::unsaid();
         members.tell(NodeId(2), Record { part: Part::Primary, ..Record::unsaid() });

@@ -1,29 +1,31 @@
 //! Who is alive, found out by asking around: `(clock, event) -> actions`. It detects and tells; it decides nothing.
 //!
-//! The protocol is SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership
-//! Protocol", 2002) with suspicion. Each period every node pings one other, in a random order. One that does not answer is
-//! asked through others, then suspected; if it does not contradict in time, it has failed. News rides on pings and their answers.
-//! Beyond the paper: nodes that are gone are pinged on, so that the two sides of a partition find each other again; and
-//! what is old news is repeated where there is room.
+//! The protocol, SWIM with suspicion, is [`foca`]'s. Around it: nodes are called where they may be, so that a node finds the
+//! others, and the two sides of a partition each other; who comes later is told what foca does not repeat; a node whose clock went
+//! back takes a greater start; wall clocks are compared.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
-use super::claim::{Claim, State};
-use super::datagram::MESSAGE_BYTES_MAX;
-use super::message::{Item, Kind, Message, Told};
-use super::pace::Pace;
-use super::table::{NODES_MAX, Table};
+use bytes::BufMut;
+use foca::{Codec, Config, Error, Foca, Header, Member, Notification, ProbeNumber, Timer};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::codec::{Wire, nodes_in};
+use super::message::{Body, Item, Message, divided};
+use super::pace::{FORGET_AFTER, transmissions};
+use super::peer::{Peer, State};
+use super::timers::Timers;
+use super::told::{Tellings, Told};
 use crate::failover::entry::NodeId;
 
-/// A probe that is not answered goes through so many others; news goes to as many at a time.
-const FANOUT: usize = 3;
-/// A stranger is told all that is known in so many messages at most.
-const WELCOME_MESSAGES_MAX: usize = 32;
-/// Pings for others under way.
-const RELAYS_MAX: usize = 256;
-/// A node that is gone, and does not belong to the cluster, is forgotten after this time.
-const FORGET_AFTER: Duration = Duration::from_secs(60);
+/// Greatest number of nodes that are known.
+pub const NODES_MAX: usize = 256;
+/// Who asks is told all that is known in so many messages at most, and the rest when it asks again.
+const KNOWN_MESSAGES_MAX: usize = 32;
 /// Clocks are compared by answers that came this fast.
 const COMPARED_WITHIN: Duration = Duration::from_millis(500);
 
@@ -41,8 +43,8 @@ pub struct Clock {
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// A message came, from somebody who has the cluster's key.
-    Heard(Message),
+    /// The bytes of a message came, from somebody who has the cluster's key.
+    Heard(Vec<u8>),
     /// The nodes that belong to the cluster, and addresses where some may be found.
     Belong {
         /// The nodes.
@@ -59,15 +61,20 @@ pub enum Event {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send this to HOST:PORT. It may get lost.
+    /// Send these bytes to HOST:PORT, [`MESSAGE_BYTES_MAX`](super::datagram::MESSAGE_BYTES_MAX) at most. They may get lost.
     Send {
         /// Where to.
         to: String,
         /// What.
-        message: Message,
+        message: Vec<u8>,
     },
     /// A node is held for something else than before, or was started anew.
-    Changed(Claim),
+    Changed {
+        /// The node.
+        peer: Peer,
+        /// How it is now.
+        state: State,
+    },
     /// A node tells something new of itself.
     Told(Told),
     /// A node's wall clock is ahead of this one's by so many milliseconds.
@@ -79,414 +86,400 @@ pub enum Action {
     },
     /// The node is forgotten.
     Forgotten(NodeId),
+    /// What was heard says nothing that could be understood.
+    Malformed,
 }
 
 /// One node's part in gossip.
-#[derive(Clone, Debug)]
 pub struct Swim {
-    own: Claim,
-    pace: Pace,
-    table: Table,
+    foca: Foca<Peer, Wire, SmallRng, Tellings>,
+    config: Config,
+    timers: Timers<Due>,
+    tellings: Tellings,
     belong: BTreeSet<NodeId>,
     seeds: BTreeSet<String>,
-    /// Nodes that are still to be probed in this round.
-    round: Vec<NodeId>,
-    probe: Option<Probe>,
-    relays: BTreeMap<u32, Relay>,
-    number: u32,
-    counter: u32,
-    next_probe: Duration,
-    next_gossip: Duration,
-    /// How many absent nodes were called so far.
+    shown: BTreeMap<NodeId, Shown>,
+    ping: Option<Ping>,
+    /// How many absent nodes were called so far, and items given to those who asked.
     called: usize,
-    /// It was held for gone, and must be heard.
-    speaks_up: bool,
-    ticked: Option<Duration>,
-    random: u64,
+    given: usize,
+    has_left: bool,
 }
 
-/// A ping under way.
+/// What is done when its time has come.
 #[derive(Clone, Debug)]
-struct Probe {
-    /// What it was held for.
-    claim: Claim,
-    number: u32,
-    began: Duration,
-    through_others: bool,
-    answered: bool,
+enum Due {
+    CallTheAbsent,
+    Foca(Timer<Peer>),
 }
 
-/// A ping for somebody else.
+/// What was said of a node last.
 #[derive(Clone, Debug)]
-struct Relay {
-    asker: String,
-    number: u32,
+struct Shown {
+    peer: Peer,
+    state: State,
+    told: Option<(u64, u32)>,
+}
+
+/// The ping that was sent last.
+#[derive(Clone, Copy, Debug)]
+struct Ping {
     node: NodeId,
-    until: Duration,
+    number: ProbeNumber,
+    sent: Duration,
+}
+
+/// What foca wants done. What it notifies of is seen in its members, and suspicion there alone.
+#[derive(Default)]
+struct Wanted {
+    packets: Vec<(Peer, Vec<u8>)>,
+    timers: Vec<(Timer<Peer>, Duration)>,
+}
+
+impl foca::Runtime<Peer> for Wanted {
+    fn notify(&mut self, _: Notification<'_, Peer>) {}
+
+    fn send_to(&mut self, to: Peer, data: &[u8]) {
+        self.packets.push((to, data.to_vec()));
+    }
+
+    fn submit_after(&mut self, event: Timer<Peer>, after: Duration) {
+        self.timers.push((event, after));
+    }
 }
 
 impl Swim {
     /// A node that starts. `start` should be greater than at its last start, and is raised if it was not; `random` is any number.
-    pub fn new(node: NodeId, address: String, start: u64, pace: Pace, random: u64) -> Self {
+    pub fn new(node: NodeId, address: String, start: u64, config: Config, random: u64) -> Self {
+        let own = Peer { node, start, renewal: 0, leaves: false, address };
+        let (random, tellings) = (SmallRng::seed_from_u64(random), Tellings::default());
+        let mut timers = Timers::new(config.probe_rtt);
+        timers.add(Due::CallTheAbsent, Duration::ZERO);
         Self {
-            own: Claim { node, start, incarnation: 0, state: State::Alive, address },
-            pace,
-            table: Table::default(),
+            foca: Foca::with_custom_broadcast(own, config.clone(), random, Wire, tellings.clone()),
+            config,
+            timers,
+            tellings,
             belong: BTreeSet::new(),
             seeds: BTreeSet::new(),
-            round: Vec::new(),
-            probe: None,
-            relays: BTreeMap::new(),
-            number: random as u32,
-            counter: 0,
-            next_probe: Duration::ZERO,
-            next_gossip: Duration::ZERO,
+            shown: BTreeMap::new(),
+            ping: None,
             called: 0,
-            speaks_up: false,
-            ticked: None,
-            random,
+            given: 0,
+            has_left: false,
         }
     }
 
     /// What to do about an event.
     pub fn handle(&mut self, clock: Clock, event: Event) -> Vec<Action> {
-        let mut actions = Vec::new();
-        if self.own.state == State::Left {
+        let (mut wanted, mut actions) = (Wanted::default(), Vec::new());
+        if self.has_left {
             return actions;
         }
+        self.timers.look(clock.now);
         match event {
-            Event::Tick => self.tick(clock, &mut actions),
-            Event::Heard(message) => self.heard(clock, message, &mut actions),
+            Event::Tick => self.tick(&mut wanted),
+            Event::Heard(message) => self.heard(clock, &message, &mut wanted, &mut actions),
             Event::Belong { nodes, seeds } => (self.belong, self.seeds) = (nodes, seeds),
             Event::Tell(record) => self.tell(record),
-            Event::Leave => self.leave(clock, &mut actions),
+            Event::Leave => self.leave(&mut wanted),
         }
+        self.schedule(&mut wanted);
+        for (to, packet) in wanted.packets {
+            self.note_ping(clock.now, &to, &packet);
+            self.send(clock, &to, Body::Packet(packet), &mut actions);
+        }
+        self.show(&mut actions);
         actions
     }
 
+    fn own(&self) -> &Peer {
+        self.foca.identity()
+    }
+
     fn tell(&mut self, record: Vec<u8>) {
-        self.counter += 1;
-        let (node, start) = (self.own.node, self.own.start);
-        self.table.tell_own(Told { node, start, counter: self.counter, record });
+        let Peer { node, start, .. } = *self.own();
+        let counter = self.tellings.get(node).map_or(0, |told| told.counter) + 1;
+        let told = Told { node, start, counter, record };
+        let added = self.foca.add_broadcast(&told.encode());
+        debug_assert!(added.is_ok_and(|is_news| is_news), "it is well formed, and newer");
     }
 
-    fn leave(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        self.own.state = State::Left;
-        // Twice: nobody is there to say it again.
-        for to in self.others(|claim| claim.state != State::Left).cycle().take(2 * self.table.len()) {
-            self.send(clock, Some(to.node), to.address, Kind::Gossip, 0, actions);
+    /// As its former self, or to fewer, it told it too few times.
+    fn tell_again(&mut self) {
+        if let Some(told) = self.tellings.get(self.own().node) {
+            self.tell(told.record);
         }
     }
 
-    fn tick(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        let now = clock.now;
-        let still = now.saturating_sub(self.ticked.replace(now).unwrap_or(now));
-        if still > self.pace.probe_every {
-            // It is this node that stood still: nobody else is to blame for what it did not hear.
-            self.table.shift(still);
-            self.probe = None;
-        }
-        self.relays.retain(|_, relay| relay.until > now);
-        self.give_up_suspects(now, actions);
-        if now >= self.next_probe {
-            self.next_probe = now + self.pace.probe_every;
-            self.conclude_probe(clock, actions);
-            self.begin_probe(clock, actions);
-            self.call_the_absent(clock, actions);
-        } else {
-            self.probe_through_others(clock, actions);
-        }
-        if now >= self.next_gossip {
-            self.next_gossip = now + self.pace.gossip_every;
-            if std::mem::take(&mut self.speaks_up) || self.table.has_news() {
-                for to in self.some_others(FANOUT, |claim| claim.state <= State::Suspect) {
-                    self.send(clock, Some(to.node), to.address, Kind::Gossip, 0, actions);
+    /// Says so to everybody, twice: nobody is there to say it again.
+    fn leave(&mut self, wanted: &mut Wanted) {
+        let everybody = NonZeroUsize::new(self.foca.num_members()).unwrap_or(NonZeroUsize::MIN);
+        let config = Config {
+            num_indirect_probes: everybody,
+            max_transmissions: NonZeroU8::MAX,
+            ..self.config.clone()
+        };
+        let leaving = Peer { leaves: true, ..self.own().clone() };
+        ignore(self.foca.set_config(config));
+        ignore(self.foca.change_identity(leaving, &mut *wanted));
+        ignore(self.foca.leave_cluster(wanted));
+        self.has_left = true;
+    }
+
+    fn tick(&mut self, wanted: &mut Wanted) {
+        while let Some(due) = self.timers.due() {
+            match due {
+                Due::CallTheAbsent => {
+                    self.call_the_absent(wanted);
+                    self.timers.add(Due::CallTheAbsent, self.config.probe_period);
                 }
+                // As long as it belongs to the cluster, it is not forgotten.
+                Due::Foca(Timer::RemoveDown(peer)) if self.belong.contains(&peer.node) => {
+                    self.timers.add(Due::Foca(Timer::RemoveDown(peer)), FORGET_AFTER);
+                }
+                Due::Foca(timer) => ignore(self.foca.handle_timer(timer, &mut *wanted)),
             }
+            self.schedule(wanted);
         }
     }
 
-    fn give_up_suspects(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let late = |known: &super::table::Known, limit| now.saturating_sub(known.since) >= limit;
-        let failed: Vec<Claim> = (self.table.iter())
-            .filter(|known| known.claim.state == State::Suspect && late(known, self.pace.suspicion))
-            .map(|known| Claim { state: State::Failed, ..known.claim.clone() })
+    fn schedule(&mut self, wanted: &mut Wanted) {
+        wanted.timers.drain(..).for_each(|(timer, after)| self.timers.add(Due::Foca(timer), after));
+    }
+
+    /// Calls whoever is at one address where a node may be that is not known to be there, each in its turn.
+    fn call_the_absent(&mut self, wanted: &mut Wanted) {
+        self.called = self.called.wrapping_add(1);
+        let own = self.own().clone();
+        let there: BTreeSet<&String> = self.foca.iter_members().map(|member| &member.id().address).collect();
+        let known = self.others().map(|member| &member.id().address);
+        let absent: BTreeSet<&String> = (self.seeds.iter().chain(known))
+            .filter(|address| !there.contains(address) && **address != own.address)
             .collect();
-        failed.into_iter().for_each(|claim| self.take(claim, now, actions));
-        let belong = &self.belong;
-        let is_kept = |known: &super::table::Known| {
-            known.claim.state <= State::Suspect
-                || belong.contains(&known.claim.node)
-                || !late(known, FORGET_AFTER)
+        let next = absent.iter().nth(self.called % absent.len().max(1)).map(|address| (*address).clone());
+        if let Some(address) = next {
+            ignore(self.foca.announce(Peer::anybody(address), wanted));
+        }
+    }
+
+    /// All that foca holds for something; its own former lives may be among those.
+    fn others(&self) -> impl Iterator<Item = &Member<Peer>> {
+        self.foca.iter_membership_state().filter(|member| member.id().node != self.own().node)
+    }
+
+    fn start_of(&self, node: NodeId) -> u64 {
+        self.others().find(|member| member.id().node == node).map_or(0, |member| member.id().start)
+    }
+
+    fn heard(&mut self, clock: Clock, message: &[u8], wanted: &mut Wanted, actions: &mut Vec<Action>) {
+        let Some(Message { wall_ms, start, body }) = Message::decode(message) else {
+            actions.push(Action::Malformed);
+            return;
         };
-        let gone = self.table.iter().filter(|known| !is_kept(known));
-        actions.extend(gone.map(|known| Action::Forgotten(known.claim.node)));
-        self.table.retain(is_kept);
-    }
-
-    /// The node that was probed is suspected, if it has not answered.
-    fn conclude_probe(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        let Some(probe) = self.probe.take().filter(|probe| !probe.answered) else { return };
-        // Whatever was heard of it since counts more.
-        let is_unheard = self.table.get(probe.claim.node).is_some_and(|known| known.claim == probe.claim);
-        if is_unheard && probe.claim.state == State::Alive {
-            let claim = Claim { state: State::Suspect, ..probe.claim };
-            let (node, address) = (claim.node, claim.address.clone());
-            self.take(claim, clock.now, actions);
-            self.send(clock, Some(node), address, Kind::Gossip, 0, actions); // that it may contradict
+        self.start_after(start, wanted);
+        match body {
+            Body::Packet(packet) => self.take_packet(clock, wall_ms, packet, wanted, actions),
+            Body::Known(items) => self.take_known(items, wanted),
         }
+        // Foca rests after it took another identity, until something changes.
+        ignore(self.foca.apply_many(std::iter::empty(), false, wanted));
     }
 
-    fn begin_probe(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        let node = loop {
-            match self.round.pop() {
-                Some(node) if self.is_there(node) => break node,
-                Some(_) => {}
-                None => {
-                    self.round =
-                        self.others(|claim| claim.state <= State::Suspect).map(|to| to.node).collect();
-                    self.shuffle_round();
-                    if self.round.is_empty() {
-                        return;
-                    }
-                }
-            }
-        };
-        let claim = self.table.get(node).expect("it is there").claim.clone();
-        let (number, address) = (self.next_number(), claim.address.clone());
-        self.probe = Some(Probe { claim, number, began: clock.now, through_others: false, answered: false });
-        self.send(clock, Some(node), address, Kind::Ping, number, actions);
-    }
-
-    fn is_there(&self, node: NodeId) -> bool {
-        self.table.get(node).is_some_and(|known| known.claim.state <= State::Suspect)
-    }
-
-    fn probe_through_others(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        let Some(probe) = &mut self.probe else { return };
-        if probe.answered || probe.through_others || clock.now < probe.began + self.pace.ack_within {
+    /// If its clock was ahead when it was started before, its start is raised: it would be held for its former self.
+    fn start_after(&mut self, start: u64, wanted: &mut Wanted) {
+        if start <= self.own().start {
             return;
         }
-        probe.through_others = true;
-        let (node, number, address) = (probe.claim.node, probe.number, probe.claim.address.clone());
-        for through in self.some_others(FANOUT, |claim| claim.state == State::Alive && claim.node != node) {
-            let kind = Kind::PingFor { node, address: address.clone() };
-            self.send(clock, Some(through.node), through.address, kind, number, actions);
-        }
+        let own = Peer { start: start.saturating_add(1), renewal: 0, ..self.own().clone() };
+        ignore(self.foca.change_identity(own, wanted));
+        self.tell_again();
     }
 
-    /// Pings one address where a node may be that is not known to be there, each in its turn.
-    fn call_the_absent(&mut self, clock: Clock, actions: &mut Vec<Action>) {
-        let there: BTreeSet<String> =
-            self.others(|claim| claim.state <= State::Suspect).map(|to| to.address).collect();
-        let gone = self.others(|claim| claim.state > State::Suspect).map(|to| to.address);
-        let mut absent: Vec<String> = self.seeds.iter().cloned().chain(gone).collect();
-        absent.sort_unstable();
-        absent.dedup();
-        absent.retain(|address| !there.contains(address) && *address != self.own.address);
-        if absent.is_empty() {
-            return;
-        }
-        self.called = (self.called + 1) % absent.len();
-        let address = absent.swap_remove(self.called);
-        let node =
-            self.table.iter().find(|known| known.claim.address == address).map(|known| known.claim.node);
-        let number = self.next_number();
-        self.send(clock, node, address, Kind::Ping, number, actions);
-    }
-
-    fn heard(&mut self, clock: Clock, message: Message, actions: &mut Vec<Action>) {
-        let Message { kind, number, wall_ms, sender, items } = message;
-        if sender.node == self.own.node {
-            return; // itself, or a former self
-        }
-        let (from, address) = (sender.node, sender.address.clone());
-        let known = self.table.get(from).map(|known| known.claim.clone());
-        let is_stranger = known.is_none();
-        if let Some(known) = known.filter(|known| known.start > sender.start) {
-            // It was restarted with a clock that went back, and must know.
-            let message = self.message(clock, Kind::Gossip, 0, vec![Item::Claim(known)]);
-            actions.push(Action::Send { to: address.clone(), message });
-        }
-        self.take(sender, clock.now, actions);
-        for item in items {
-            match item {
-                Item::Claim(claim) => self.take(claim, clock.now, actions),
-                Item::Told(told) => {
-                    if told.node != self.own.node && self.table.tell(&told) {
-                        actions.push(Action::Told(told));
-                    }
-                }
-            }
-        }
-        match kind {
-            Kind::Ping => self.send(clock, Some(from), address.clone(), Kind::Ack, number, actions),
-            Kind::PingFor { node, address: at } => {
-                if self.relays.len() < RELAYS_MAX && node != self.own.node {
-                    let until = clock.now + self.pace.probe_every;
-                    let relay = Relay { asker: address.clone(), number, node, until };
-                    let number = self.next_number();
-                    self.relays.insert(number, relay);
-                    self.send(clock, Some(node), at, Kind::Ping, number, actions);
-                }
-            }
-            Kind::Ack => self.answered(clock, from, number, wall_ms, actions),
-            Kind::AckFor { node } => {
-                if let Some(probe) = &mut self.probe
-                    && (probe.claim.node, probe.number) == (node, number)
-                {
-                    probe.answered = true;
-                }
-            }
-            Kind::Gossip => {}
-        }
-        if is_stranger && self.is_there(from) {
-            self.welcome(clock, from, &address, actions);
-        }
-    }
-
-    fn answered(&mut self, clock: Clock, from: NodeId, number: u32, wall_ms: u64, actions: &mut Vec<Action>) {
-        if let Some(relay) = self.relays.get(&number)
-            && relay.node == from
-        {
-            let Relay { asker, number, node, .. } = relay.clone();
-            self.send(clock, None, asker, Kind::AckFor { node }, number, actions);
-        }
-        if let Some(probe) = &mut self.probe
-            && (probe.claim.node, probe.number, probe.answered) == (from, number, false)
-        {
-            probe.answered = true;
-            let took = clock.now.saturating_sub(probe.began);
-            if took < COMPARED_WITHIN {
-                let theirs = wall_ms.saturating_add(took.as_millis() as u64 / 2);
-                let ahead_ms = i128::from(theirs) - i128::from(clock.wall_ms);
-                let ahead_ms = ahead_ms.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-                actions.push(Action::Compared { node: from, ahead_ms });
-            }
-        }
-    }
-
-    /// Tells a stranger everything.
-    fn welcome(&mut self, clock: Clock, node: NodeId, address: &str, actions: &mut Vec<Action>) {
-        let room = self.room(&Kind::Gossip);
-        let mut told = BTreeSet::new();
-        for _ in 0..WELCOME_MESSAGES_MAX {
-            let items = self.table.items(Some(node), room, false);
-            let about = |item: &Item| match item {
-                Item::Claim(claim) => (claim.node, true),
-                Item::Told(told) => (told.node, false),
-            };
-            if items.iter().all(|item| told.contains(&about(item))) {
-                return;
-            }
-            told.extend(items.iter().map(about));
-            let message = self.message(clock, Kind::Gossip, 0, items);
-            actions.push(Action::Send { to: address.to_owned(), message });
-        }
-    }
-
-    /// Takes a claim for its own, if it is news.
-    fn take(&mut self, claim: Claim, now: Duration, actions: &mut Vec<Action>) {
-        if claim.node == self.own.node {
-            self.contradict(&claim);
-            return;
-        }
-        let known = self.table.get(claim.node).map(|known| &known.claim);
-        let is_news = match known {
-            Some(known) => claim.supersedes(known),
-            // A node that is gone is remembered only while it belongs to the cluster.
-            None => {
-                let matters = claim.state <= State::Suspect || self.belong.contains(&claim.node);
-                matters && self.table.len() < NODES_MAX
-            }
-        };
-        if !is_news {
-            return;
-        }
-        let before = self.table.claim(claim.clone(), now);
-        let seen = |claim: &Claim| (claim.state, claim.start, claim.address.clone());
-        if before.as_ref().map(seen) != Some(seen(&claim)) {
-            actions.push(Action::Changed(claim));
-        }
-    }
-
-    /// This node is there, whatever others claim.
-    fn contradict(&mut self, claim: &Claim) {
-        let own = &mut self.own;
-        if claim.start > own.start {
-            // Its clock was ahead when it was started before.
-            (own.start, own.incarnation) = (claim.start.saturating_add(1), 0);
-            if let Some(told) = self.table.own().cloned() {
-                self.tell(told.record);
-            }
-        } else if claim.start == own.start {
-            let is_wrong = claim.state != State::Alive && claim.incarnation >= own.incarnation;
-            if is_wrong || claim.incarnation > own.incarnation {
-                own.incarnation = claim.incarnation.saturating_add(1);
-                self.speaks_up = true;
-            }
-        }
-    }
-
-    fn send(
+    fn take_packet(
         &mut self,
         clock: Clock,
-        node: Option<NodeId>,
-        to: String,
-        kind: Kind,
-        number: u32,
+        wall_ms: u64,
+        mut packet: Vec<u8>,
+        wanted: &mut Wanted,
         actions: &mut Vec<Action>,
     ) {
-        let room = self.room(&kind);
-        let items = self.table.items(node, room, kind == Kind::Gossip);
-        let message = self.message(clock, kind, number, items);
-        actions.push(Action::Send { to, message });
-    }
-
-    fn message(&self, clock: Clock, kind: Kind, number: u32, items: Vec<Item>) -> Message {
-        Message { kind, number, wall_ms: clock.wall_ms, sender: self.own.clone(), items }
-    }
-
-    /// Bytes that are left for items.
-    fn room(&self, kind: &Kind) -> usize {
-        let empty =
-            Message { kind: kind.clone(), number: 0, wall_ms: 0, sender: self.own.clone(), items: vec![] };
-        MESSAGE_BYTES_MAX - empty.encode().len()
-    }
-
-    fn others(&self, are: impl Fn(&Claim) -> bool) -> std::vec::IntoIter<Claim> {
-        let others: Vec<Claim> =
-            self.table.iter().map(|known| &known.claim).filter(|claim| are(claim)).cloned().collect();
-        others.into_iter()
-    }
-
-    fn some_others(&mut self, count: usize, are: impl Fn(&Claim) -> bool) -> Vec<Claim> {
-        let mut others: Vec<Claim> = self.others(are).collect();
-        let mut chosen = Vec::new();
-        while chosen.len() < count && !others.is_empty() {
-            chosen.push(others.swap_remove(self.below(others.len())));
+        let mut rest = &packet[..];
+        let Ok(mut header) = Wire.decode_header(&mut rest) else {
+            actions.push(Action::Malformed);
+            return;
+        };
+        if !self.have_room(nodes_in(&header, rest)) {
+            return;
         }
-        chosen
-    }
-
-    fn shuffle_round(&mut self) {
-        for place in (1..self.round.len()).rev() {
-            let other = self.below(place + 1);
-            self.round.swap(place, other);
+        if header.message == foca::Message::Announce && header.dst.is_anybody() {
+            header.dst = self.own().clone();
+            packet = whole(&header, rest);
+        }
+        let taken = self.foca.handle_data(&packet, &mut *wanted);
+        if taken.is_err_and(|error| is_malformed(&error)) {
+            actions.push(Action::Malformed);
+        }
+        let Header { src, message, .. } = header;
+        if !self.foca.iter_members().any(|member| *member.id() == src) {
+            return;
+        }
+        match message {
+            foca::Message::Announce => self.give_known(clock, &src, actions),
+            foca::Message::Ack(number) => self.compare(clock, wall_ms, src.node, number, actions),
+            _ => {}
         }
     }
 
-    /// A random number below a bound (SplitMix64).
-    fn below(&mut self, bound: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    /// Whether these could be known besides those that are.
+    fn have_room(&self, nodes: Vec<NodeId>) -> bool {
+        let known = self.foca.iter_membership_state();
+        if known.len() + nodes.len() <= NODES_MAX {
+            return true;
+        }
+        let known: BTreeSet<NodeId> = known.map(|member| member.id().node).collect();
+        let new: BTreeSet<NodeId> = nodes.into_iter().filter(|node| !known.contains(node)).collect();
+        new.is_empty() || known.len() + new.len() <= NODES_MAX
     }
 
-    fn next_number(&mut self) -> u32 {
-        self.number = self.number.wrapping_add(1);
-        self.number
+    /// Tells what foca does not repeat: which nodes of the cluster are gone, and what all tell of themselves.
+    fn give_known(&mut self, clock: Clock, to: &Peer, actions: &mut Vec<Action>) {
+        let gone = self.others().filter(|member| is_gone(member) && self.belong.contains(&member.id().node));
+        let tell = self.others().map(|member| member.id().node).chain([self.own().node]);
+        let told = tell.filter(|node| *node != to.node).filter_map(|node| self.tellings.get(node));
+        let mut items: Vec<Item> = gone.cloned().map(Item::Member).chain(told.map(Item::Told)).collect();
+        let first = self.given % items.len().max(1);
+        items.rotate_left(first);
+        for items in divided(items).into_iter().take(KNOWN_MESSAGES_MAX) {
+            self.given = self.given.wrapping_add(items.len());
+            self.send(clock, to, Body::Known(items), actions);
+        }
+    }
+
+    fn take_known(&mut self, items: Vec<Item>, wanted: &mut Wanted) {
+        let mut gone = Vec::new();
+        for item in items {
+            match item {
+                Item::Member(member) if is_gone(&member) && self.belong.contains(&member.id().node) => {
+                    gone.push(member);
+                }
+                Item::Member(_) => {}
+                Item::Told(told) if told.node == self.own().node => {}
+                Item::Told(told) => {
+                    self.tellings.take(told);
+                }
+            }
+        }
+        if self.have_room(gone.iter().map(|member| member.id().node).collect()) {
+            ignore(self.foca.apply_many(gone.into_iter(), false, wanted));
+        }
+    }
+
+    fn note_ping(&mut self, now: Duration, to: &Peer, packet: &[u8]) {
+        if let Ok(Header { message: foca::Message::Ping(number), .. }) = Wire.decode_header(packet) {
+            self.ping = Some(Ping { node: to.node, number, sent: now });
+        }
+    }
+
+    fn compare(
+        &mut self,
+        clock: Clock,
+        wall_ms: u64,
+        from: NodeId,
+        answers: ProbeNumber,
+        actions: &mut Vec<Action>,
+    ) {
+        let is_answered = |ping: &mut Ping| (ping.node, ping.number) == (from, answers);
+        let Some(ping) = self.ping.take_if(is_answered) else { return };
+        let took = clock.now.saturating_sub(ping.sent);
+        if took < COMPARED_WITHIN {
+            let theirs = wall_ms.saturating_add(took.as_millis() as u64 / 2);
+            let ahead_ms = i128::from(theirs) - i128::from(clock.wall_ms);
+            let ahead_ms = ahead_ms.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+            actions.push(Action::Compared { node: from, ahead_ms });
+        }
+    }
+
+    fn send(&self, clock: Clock, to: &Peer, body: Body, actions: &mut Vec<Action>) {
+        let message = Message { wall_ms: clock.wall_ms, start: self.start_of(to.node), body }.encode();
+        actions.push(Action::Send { to: to.address.clone(), message });
+    }
+
+    /// Says what is different from what was said last.
+    fn show(&mut self, actions: &mut Vec<Action>) {
+        let own = self.own().node;
+        let mut known = 0;
+        let mut unseen: BTreeSet<NodeId> = self.shown.keys().copied().collect();
+        for member in self.foca.iter_membership_state().filter(|member| member.id().node != own) {
+            let (peer, state) = (member.id(), member.id().state(member.state()));
+            known += 1;
+            unseen.remove(&peer.node);
+            let shown = match self.shown.entry(peer.node) {
+                Entry::Occupied(shown) => shown.into_mut(),
+                // A node that is gone is news only while it belongs to the cluster.
+                Entry::Vacant(_) if state > State::Suspect && !self.belong.contains(&peer.node) => continue,
+                Entry::Vacant(new) => {
+                    actions.push(Action::Changed { peer: peer.clone(), state });
+                    new.insert(Shown { peer: peer.clone(), state, told: None })
+                }
+            };
+            if !shown.is_as(peer, state) {
+                actions.push(Action::Changed { peer: peer.clone(), state });
+                (shown.peer, shown.state) = (peer.clone(), state);
+            }
+            if let Some(told) = self.tellings.newer(peer.node, shown.told) {
+                shown.told = Some(told.age());
+                actions.push(Action::Told(told));
+            }
+        }
+        self.shown.retain(|node, _| !unseen.contains(node));
+        if !unseen.is_empty() {
+            self.tellings.retain(|node| node == own || self.shown.contains_key(&node));
+        }
+        actions.extend(unseen.into_iter().map(Action::Forgotten));
+        self.suit(known);
+    }
+
+    /// The more nodes there are, the more often news is passed on.
+    fn suit(&mut self, others: usize) {
+        let times = transmissions(others);
+        let before = std::mem::replace(&mut self.config.max_transmissions, times);
+        if times == before || self.has_left {
+            return;
+        }
+        ignore(self.foca.set_config(self.config.clone()));
+        if times > before {
+            self.tell_again();
+        }
+    }
+}
+
+impl Shown {
+    fn is_as(&self, peer: &Peer, state: State) -> bool {
+        (self.state, self.peer.start, &self.peer.address) == (state, peer.start, &peer.address)
+    }
+}
+
+fn is_gone(member: &Member<Peer>) -> bool {
+    member.state() == foca::State::Down
+}
+
+/// The packet with this header.
+fn whole(header: &Header<Peer>, rest: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    Wire.encode_header(header, &mut packet).expect("a vector has room");
+    packet.put_slice(rest);
+    packet
+}
+
+fn is_malformed(error: &Error) -> bool {
+    use Error::{CustomBroadcast, DataTooBig, Decode, MalformedPacket};
+    matches!(error, DataTooBig | MalformedPacket | Decode(_) | CustomBroadcast(_))
+}
+
+/// Foca's errors leave it as it was, or it goes on with its next round: a message that is not sent is as one that got lost.
+fn ignore(result: Result<(), Error>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "gossip goes on without that");
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::claim::{Claim, State};
 use super::datagram::MESSAGE_BYTES_MAX;
-use super::message::{Item, Kind, Message};
-use super::pace::Pace;
+use super::pace;
+use super::peer::State;
 use super::record::RECORD_BYTES_MAX;
-use super::swim::{Action, Clock, Event, Swim};
+use super::swim::{Action, Clock, Event, NODES_MAX, Swim};
 use crate::failover::entry::NodeId;
 
 const STEP: Duration = Duration::from_millis(10);
@@ -37,7 +36,7 @@ struct World {
     cut: BTreeSet<[NodeId; 2]>,
     still: BTreeSet<NodeId>,
     random: u64,
-    pace: Pace,
+    pace: foca::Config,
 }
 
 fn address(node: NodeId) -> String {
@@ -55,7 +54,7 @@ impl World {
             cut: BTreeSet::new(),
             still: BTreeSet::new(),
             random: 42,
-            pace: Pace::of_lease(Duration::from_millis(1500)),
+            pace: pace::of_lease(Duration::from_millis(1500)),
         };
         for node in 1..=nodes {
             world.start(NodeId(node), 1, nodes);
@@ -65,7 +64,7 @@ impl World {
 
     /// Starts a node that knows of the first only.
     fn start(&mut self, node: NodeId, start: u64, nodes: u64) {
-        let mut swim = Swim::new(node, address(node), start, self.pace, self.random ^ node.0 ^ start);
+        let mut swim = Swim::new(node, address(node), start, self.pace.clone(), self.random ^ node.0 ^ start);
         let clock = Clock { now: self.now, wall_ms: 0 };
         let belong = (1..=nodes).map(NodeId).collect();
         swim.handle(clock, Event::Belong { nodes: belong, seeds: [address(NodeId(1))].into() });
@@ -96,21 +95,20 @@ impl World {
             let host = self.hosts.get_mut(&node).expect("it runs");
             match action {
                 Action::Send { to, message } => {
-                    let bytes = message.encode();
-                    assert!(bytes.len() <= MESSAGE_BYTES_MAX, "{} bytes", bytes.len());
+                    assert!(message.len() <= MESSAGE_BYTES_MAX, "{} bytes", message.len());
                     if self.below(100) >= self.loss_percent {
                         let late = Duration::from_millis(1 + self.below(20));
-                        self.wire.push((self.now + late, node, to, bytes));
+                        self.wire.push((self.now + late, node, to, message));
                     }
                 }
-                Action::Changed(claim) => {
-                    match claim.state {
+                Action::Changed { peer, state } => {
+                    match state {
                         State::Suspect => host.suspicions += 1,
                         State::Failed => host.failures += 1,
                         State::Alive | State::Left => {}
                     }
-                    host.seen.insert(claim.node, claim.state);
-                    host.starts.entry(claim.node).or_default().insert(claim.start);
+                    host.seen.insert(peer.node, state);
+                    host.starts.entry(peer.node).or_default().insert(peer.start);
                 }
                 Action::Told(told) => {
                     host.told.insert(told.node, told.record);
@@ -121,6 +119,7 @@ impl World {
                 Action::Forgotten(node) => {
                     host.seen.remove(&node);
                 }
+                Action::Malformed => panic!("{node} heard what it does not understand"),
             }
         }
     }
@@ -139,7 +138,7 @@ impl World {
             let side = |node| self.sides.get(&node).copied().unwrap_or(0);
             let is_cut = self.cut.contains(&[from, to]) || self.cut.contains(&[to, from]);
             if side(from) == side(to) && !is_cut {
-                self.handle(to, Event::Heard(Message::decode(&bytes).expect("well formed")));
+                self.handle(to, Event::Heard(bytes));
             }
         }
         for node in self.hosts.keys().copied().collect::<Vec<_>>() {
@@ -199,7 +198,7 @@ fn a_node_that_is_gone_has_failed_for_all_others_in_a_few_seconds() {
     world.until(10.0, "everybody known", World::is_complete);
     world.hosts.remove(&NodeId(4));
     let took = world.until(6.0, "node 4 failed", |world| world.all_see(4, State::Failed));
-    assert!(took > world.pace.suspicion, "it had its time");
+    assert!(took > world.pace.suspect_to_down_after, "it had its time");
     world.pass(20.0);
     assert!(world.all_see(4, State::Failed) && world.failures() == 4, "only that one");
 }
@@ -320,26 +319,15 @@ fn two_nodes_that_do_not_hear_each_other_are_asked_through_others() {
 
 #[test]
 fn a_suspect_has_its_time_from_when_this_node_goes_on() {
-    let pace = Pace::of_lease(Duration::from_millis(1500));
-    let mut swim = Swim::new(NodeId(1), address(NodeId(1)), 1, pace, 0);
-    let claim =
-        |state| Claim { node: NodeId(2), start: 1, incarnation: 0, state, address: address(NodeId(2)) };
-    let sender = Claim { node: NodeId(3), address: address(NodeId(3)), ..claim(State::Alive) };
-    let items = vec![Item::Claim(claim(State::Suspect))];
-    let message = Message { kind: Kind::Gossip, number: 0, wall_ms: 0, sender, items };
-    let mut now = Duration::from_secs(1);
-    let mut handle = |now, event| swim.handle(Clock { now, wall_ms: 0 }, event);
-    handle(now, Event::Tick);
-    handle(now, Event::Heard(message));
-    let failed = Action::Changed(claim(State::Failed));
-    now += Duration::from_secs(60); // it stands still
-    assert!(!handle(now, Event::Tick).contains(&failed));
-    let mut took = Duration::ZERO;
-    while !handle(now + took, Event::Tick).contains(&failed) {
-        took += STEP;
-        assert!(took < pace.suspicion * 2, "it never ends");
-    }
-    assert!(took >= pace.suspicion - STEP, "{took:?}");
+    let mut world = World::new(2);
+    world.until(10.0, "everybody known", World::is_complete);
+    world.hosts.remove(&NodeId(2));
+    world.until(3.0, "node 2 suspected", |world| world.all_see(2, State::Suspect));
+    world.still = [NodeId(1)].into();
+    world.pass(60.0);
+    world.still.clear();
+    let took = world.until(6.0, "node 2 failed", |world| world.all_see(2, State::Failed));
+    assert!(took + world.pace.probe_rtt + STEP >= world.pace.suspect_to_down_after, "{took:?}");
 }
 
 #[test]
@@ -367,4 +355,65 @@ fn a_node_that_is_gone_and_does_not_belong_any_more_is_forgotten() {
     });
     world.pass(120.0);
     assert!(world.hosts.values().all(|host| !host.seen.contains_key(&NodeId(4))), "for good");
+}
+
+#[test]
+fn a_node_that_comes_later_hears_who_has_failed_and_who_left() {
+    let mut world = World::new(4);
+    world.until(10.0, "everybody known", World::is_complete);
+    world.handle(NodeId(3), Event::Leave);
+    world.hosts.remove(&NodeId(3));
+    world.hosts.remove(&NodeId(4));
+    let are_gone = |world: &World| world.all_see(3, State::Left) && world.all_see(4, State::Failed);
+    world.until(6.0, "both gone", are_gone);
+    world.pass(60.0);
+    world.hosts.remove(&NodeId(2));
+    world.start(NodeId(2), 2, 4);
+    world.until(10.0, "both gone, to who was not there", are_gone);
+}
+
+#[test]
+fn two_nodes_alone_find_together_again_and_the_one_that_was_cut_off_is_not_taken_for_started_anew() {
+    let mut world = World::new(2);
+    world.until(10.0, "everybody known", World::is_complete);
+    world.cut = [[NodeId(1), NodeId(2)]].into();
+    let apart = |world: &World| world.all_see(1, State::Failed) && world.all_see(2, State::Failed);
+    world.until(10.0, "both alone", apart);
+    world.pass(100.0);
+    world.cut.clear();
+    world.until(5.0, "together again", World::is_complete);
+    assert!(world.hosts.values().flat_map(|host| host.starts.values()).all(|starts| starts.len() == 1));
+}
+
+#[test]
+fn no_more_nodes_are_known_than_the_limit_and_those_that_are_stay() {
+    let mut world = World::new(1);
+    let clock = Clock { now: world.now, wall_ms: 0 };
+    let hear_from = |world: &mut World, node: u64, start: u64| {
+        let mut other = Swim::new(NodeId(node), address(NodeId(node)), start, world.pace.clone(), node);
+        other.handle(clock, Event::Belong { nodes: BTreeSet::new(), seeds: [address(NodeId(1))].into() });
+        let [Action::Send { message, .. }] = &other.handle(clock, Event::Tick)[..] else {
+            panic!("it calls")
+        };
+        world.handle(NodeId(1), Event::Heard(message.clone()));
+    };
+    for node in 2..=400 {
+        hear_from(&mut world, node, 1);
+    }
+    assert_eq!(world.hosts[&NodeId(1)].seen.len(), NODES_MAX);
+    hear_from(&mut world, 2, 2);
+    assert!(world.hosts[&NodeId(1)].starts[&NodeId(2)].contains(&2), "one that is known was started anew");
+}
+
+#[test]
+fn what_says_nothing_is_refused_and_changes_nothing() {
+    let pace = pace::of_lease(Duration::from_millis(1500));
+    let mut swim = Swim::new(NodeId(1), address(NodeId(1)), 1, pace, 0);
+    let clock = Clock { now: Duration::from_secs(1), wall_ms: 0 };
+    let head = |kind: u8| [&[kind][..], &[0; 16]].concat();
+    for message in
+        [vec![], vec![9; 40], head(3), head(1), [head(1), vec![7; 100]].concat(), [head(2), vec![1]].concat()]
+    {
+        assert_eq!(swim.handle(clock, Event::Heard(message)), [Action::Malformed]);
+    }
 }

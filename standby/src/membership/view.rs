@@ -6,7 +6,7 @@
 
 use zeo_proto::Value;
 
-use super::claim::State;
+use super::peer::State;
 use super::roster::{Presence, Roster};
 
 /// What clients of a node with this roster are told, under `standby`.
@@ -52,8 +52,8 @@ pub fn told_to_clients(cluster: &str, roster: &Roster<'_>) -> Value<'static> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::claim::Claim;
     use super::super::members::Members;
+    use super::super::peer::Peer;
     use super::super::record::Record;
     use super::*;
     use crate::failover::decided::Decided;
@@ -70,9 +70,8 @@ mod tests {
         let after = LeaseMark::default();
         decided.apply(&Entry::Promote { node: NodeId(1), after, cause: Cause::Operator, used: None });
         let mut members = Members::default();
-        let claim =
-            Claim { node: NodeId(2), start: 1, incarnation: 0, state: State::Failed, address: "b:1".into() };
-        members.change(&claim, Duration::ZERO);
+        let peer = Peer { node: NodeId(2), start: 1, renewal: 0, leaves: false, address: "b:1".into() };
+        members.change(&peer, State::Failed, Duration::ZERO);
         members.tell(NodeId(2), Record { zeo_ro: "b:8101".into(), ..Record::unsaid() });
         let own = Record { zeo: "a:8100".into(), ..Record::unsaid() };
         let roster = Roster { me: NodeId(1), own: &own, decided: &decided, members: &members };

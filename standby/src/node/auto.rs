@@ -119,7 +119,7 @@ pub(super) fn gossip(
         key: GossipKey::derive(secret, &config.cluster.name),
         node: herald.surroundings.me,
         address: address(config)?,
-        pace: crate::membership::pace::Pace::of_lease(config.cluster.lease),
+        pace: crate::membership::pace::of_lease(config.cluster.lease),
         belong: herald.belong.subscribe(),
         decided: herald.surroundings.decided.clone(),
         own: herald.own.subscribe(),

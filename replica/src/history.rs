@@ -66,17 +66,19 @@ impl Storage {
         Ok(found)
     }
 
-    /// The objects that changed after transaction `tid`, from the log. May wait for the disk.
-    pub fn changed_since(&self, tid: Tid, limit_oids: usize) -> Result<Changed, ReadError> {
+    /// The objects that changed after transaction `tid`, up to transaction `until`, from the log. May wait for the disk.
+    pub fn changed_between(&self, tid: Tid, until: Tid, limit_oids: usize) -> Result<Changed, ReadError> {
         let inner = self.inner().now();
         let mark = inner.mark();
-        if tid >= mark.last_tid {
-            return Ok(Changed::Oids { last: mark.last_tid, oids: Vec::new() });
+        let last = until.min(mark.last_tid);
+        if tid >= last {
+            return Ok(Changed::Oids { last, oids: Vec::new() });
         }
         let Some(entry) = inner.positions.transaction(tid)? else { return Ok(Changed::Unknown) };
         let mut known = HashSet::<u64, BuildHasherDefault<Mix>>::default();
         let mut oids = Vec::new();
-        let mut transactions = Transactions::new(Arc::clone(&inner.log), entry.position, mark.end, None);
+        let mut transactions =
+            Transactions::new(Arc::clone(&inner.log), entry.position, mark.end, Some(last));
         let at = transactions.next().transpose()?;
         assert_eq!(
             at.map(|header| header.tid),
@@ -94,7 +96,7 @@ impl Storage {
                 }
             }
         }
-        Ok(Changed::Oids { last: mark.last_tid, oids })
+        Ok(Changed::Oids { last, oids })
     }
 
     /// The last `count` transactions with the objects that they wrote, oldest first. May wait for the disk.

@@ -151,12 +151,18 @@ fn changes_since_a_transaction_come_from_the_log() {
     let (_directory, path) = place();
     let site = Site::open(&path);
     let tids: Vec<Tid> = (0..5).map(|n| site.store(&[(n, b"x"), (99, b"y")])).collect();
-    let changed = site.storage.changed_since(tids[2], 10).expect("readable");
+    let changed = site.storage.changed_between(tids[2], Tid::MAX, 10).expect("readable");
     let oids = [3, 99, 4].map(Oid::new).to_vec();
     assert_eq!(changed, Changed::Oids { last: tids[4], oids });
-    assert_eq!(site.storage.changed_since(tids[0], 3).expect("readable"), Changed::TooMany);
-    assert_eq!(site.storage.changed_since(Tid::ZERO, 3).expect("readable"), Changed::Unknown);
-    assert_eq!(site.storage.changed_since(tids[1].next(), 9).expect("readable"), Changed::Unknown);
+    let changed = site.storage.changed_between(tids[1], tids[2], 10).expect("readable");
+    let oids = [2, 99].map(Oid::new).to_vec();
+    assert_eq!(changed, Changed::Oids { last: tids[2], oids }, "and no further");
+    assert_eq!(site.storage.changed_between(tids[0], Tid::MAX, 3).expect("readable"), Changed::TooMany);
+    assert_eq!(site.storage.changed_between(Tid::ZERO, Tid::MAX, 3).expect("readable"), Changed::Unknown);
+    assert_eq!(
+        site.storage.changed_between(tids[1].next(), Tid::MAX, 9).expect("readable"),
+        Changed::Unknown
+    );
     let recent = site.storage.recent_transactions(2).expect("readable");
     let expected: Vec<_> = [3, 4].map(|n| (tids[n as usize], vec![Oid::new(n), Oid::new(99)])).to_vec();
     assert_eq!(recent, expected);

@@ -55,19 +55,20 @@ impl InvalidationPolicy {
             Self::Log => match publications.changed_between(tid, view, usize::MAX) {
                 Some(oids) => Ok(Some(oids)),
                 None if view == Tid::ZERO => Ok(None),
-                None => from_log(storage, tid),
+                None => from_log(storage, tid, view),
             },
             Self::Stock { queue_size, age } => match publications.changed_between(tid, view, queue_size) {
                 Some(oids) => Ok(Some(oids)),
-                None if age.is_some_and(|age| is_younger(tid, age)) => from_log(storage, tid),
+                None if age.is_some_and(|age| is_younger(tid, age)) => from_log(storage, tid, view),
                 None => Ok(None),
             },
         }
     }
 }
 
-fn from_log(storage: &Storage, tid: Tid) -> Result<Option<Vec<Oid>>, ReadError> {
-    match storage.changed_since(tid, CHANGED_OIDS_MAX)? {
+/// Up to the view: what is durable beyond it may be waiting to be published, and may be lost.
+fn from_log(storage: &Storage, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, ReadError> {
+    match storage.changed_between(tid, view, CHANGED_OIDS_MAX)? {
         Changed::Oids { oids, .. } => Ok(Some(oids)),
         Changed::TooMany | Changed::Unknown => Ok(None),
     }

@@ -1,9 +1,11 @@
 //! Clusters whose nodes decide by themselves who is the primary.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use standby_control::Role;
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use standby_control::{Done, Role};
 use zeo_proto::{Oid, Tid};
 
 use crate::cluster::{Follows, Node};
@@ -43,6 +45,15 @@ pub fn cluster_with(folder: &Path, cluster: &str, replication: &str) -> Result<[
     }
     let nodes = [a, b, c];
     wait_for_followers(&nodes)?;
+    // A node may follow before it is decided that it belongs.
+    poll::until("every node to belong", poll::PATIENCE, || {
+        let history = runtime()?.block_on(nodes[0].control().history())?;
+        let joined = |node: &Node| {
+            let begin = format!("{} joined", node.name);
+            history.happenings.iter().any(|entry| entry.text.starts_with(&begin))
+        };
+        Ok(nodes.iter().all(joined).then_some(()))
+    })?;
     Ok(nodes)
 }
 
@@ -89,4 +100,20 @@ async fn commit_at(node: &Node, series: u64, count: u64) -> Result<Tid> {
         last = committer.commit().await?.tid;
     }
     Ok(last)
+}
+
+/// Has a node's control API change something. What was done.
+pub fn change(asked: &Node, path: &str, wanted: &impl Serialize) -> Result<String> {
+    let takes = Duration::from_secs(30);
+    let Done { done } = runtime()?.block_on(asked.control().change(path, wanted, takes))?;
+    Ok(done)
+}
+
+/// Stops all of them, and compares their files.
+pub fn stop_with_the_same_history(nodes: &mut [Node]) -> Result<()> {
+    nodes.iter_mut().try_for_each(Node::stop)?;
+    let files: Vec<Vec<u8>> =
+        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
+    ensure!(files.windows(2).all(|pair| pair[0] == pair[1]), "every node has the same history");
+    Ok(())
 }

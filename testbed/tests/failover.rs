@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use standby_control::Role;
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::decided::{cluster, commit, primary, role, runtime, wait_for_followers};
+use standby_testbed::decided::{
+    cluster, commit, primary, role, runtime, stop_with_the_same_history, wait_for_followers,
+};
 use standby_testbed::driver::{Committer, Connection};
 use standby_testbed::link::{Link, Way};
 use standby_testbed::poll;
@@ -34,13 +36,7 @@ fn another_node_takes_the_place_of_a_primary_that_is_killed() -> Result<()> {
     let last = commit(&nodes, 500, 5)?;
     wait_for_followers(&nodes)?;
     ensure!(last > acknowledged);
-    for node in &mut nodes {
-        node.stop()?;
-    }
-    let files: Vec<Vec<u8>> =
-        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
-    ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
-    Ok(())
+    stop_with_the_same_history(&mut nodes)
 }
 
 #[test]
@@ -101,13 +97,7 @@ fn stock_clients_write_on_at_the_new_primary_without_help_and_lose_nothing() -> 
     }
     reader.hear("read 2 writers")?;
     wait_for_followers(&nodes)?;
-    for node in &mut nodes {
-        node.stop()?;
-    }
-    let files: Vec<Vec<u8>> =
-        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
-    ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
-    Ok(())
+    stop_with_the_same_history(&mut nodes)
 }
 
 #[test]

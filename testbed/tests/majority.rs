@@ -1,17 +1,12 @@
 //! Clusters that have just enough voters, and clusters that have lost too many.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use standby_control::{Done, Forget, Promotion, Role};
+use standby_control::{Forget, Promotion, Role};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::decided::{cluster, commit, primary, role, runtime, wait_for_followers};
+use standby_testbed::decided::{
+    change, cluster, commit, primary, role, runtime, stop_with_the_same_history, wait_for_followers,
+};
 use standby_testbed::poll;
-
-fn change(asked: &Node, path: &str, wanted: &impl serde::Serialize) -> Result<String> {
-    let Done { done } = runtime()?.block_on(asked.control().change(path, wanted, Duration::from_secs(30)))?;
-    Ok(done)
-}
 
 fn history(node: &Node) -> Result<Vec<String>> {
     let history = runtime()?.block_on(node.control().history())?;
@@ -47,9 +42,7 @@ fn two_nodes_with_data_and_a_witness_may_lose_one_of_them() -> Result<()> {
     }
     ensure!(role(&witness) == Some(Role::Undecided) || role(&witness) == Some(Role::Replica));
     witness.stop()?;
-    nodes.iter_mut().try_for_each(Node::stop)?;
-    ensure!(std::fs::read(nodes[0].data())? == std::fs::read(nodes[1].data())?, "both have the same history");
-    Ok(())
+    stop_with_the_same_history(&mut nodes)
 }
 
 #[test]
@@ -93,11 +86,7 @@ fn an_operator_goes_on_with_one_node_that_is_left_and_the_others_find_out_and_jo
     commit(&nodes, 4, 5)?;
     nodes[left].start()?;
     wait_for_followers(&nodes)?;
-    nodes.iter_mut().try_for_each(Node::stop)?;
-    let files: Vec<Vec<u8>> =
-        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
-    ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
-    Ok(())
+    stop_with_the_same_history(&mut nodes)
 }
 
 #[test]

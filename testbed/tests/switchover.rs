@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use standby_control::{Ban, Done, Pause, Role, Switchover};
+use standby_control::{Ban, Pause, Role, Switchover};
 use standby_testbed::cluster::Node;
-use standby_testbed::decided::{cluster, cluster_with, primary, role, runtime, wait_for_followers};
+use standby_testbed::decided::{
+    change, cluster, cluster_with, primary, role, runtime, stop_with_the_same_history, wait_for_followers,
+};
 use standby_testbed::poll;
 use standby_testbed::script::Script;
 
@@ -13,11 +15,6 @@ fn switchover(asked: &Node, to: Option<&Node>, dry_run: bool) -> Result<String> 
     let to = to.map(|node| node.name.clone());
     let wanted = Switchover { to, timeout_seconds: Some(10.0), dry_run };
     change(asked, "/v1/switchover", &wanted)
-}
-
-fn change(asked: &Node, path: &str, wanted: &impl serde::Serialize) -> Result<String> {
-    let Done { done } = runtime()?.block_on(asked.control().change(path, wanted, Duration::from_secs(10)))?;
-    Ok(done)
 }
 
 fn told_against(done: Result<String>) -> Result<String> {
@@ -68,12 +65,7 @@ fn stock_clients_write_on_through_switchovers_and_nothing_is_lost() -> Result<()
         client.end()?;
     }
     wait_for_followers(&nodes)?;
-    for node in &mut nodes {
-        node.stop()?;
-    }
-    let files: Vec<Vec<u8>> =
-        nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;
-    ensure!(files[0] == files[1] && files[1] == files[2], "every node has the same history");
+    stop_with_the_same_history(&mut nodes)?;
     for node in &nodes {
         let lost = node.data().with_extension("fs.standby").join("lost");
         ensure!(

@@ -1,6 +1,6 @@
 //! `standby-testbed bench failover`: how long until the first commit after the primary is killed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -9,10 +9,11 @@ use serde_json::json;
 use standby_control::Role;
 use zeo_proto::{Oid, Tid};
 
+use super::RunOptions;
 use super::throughput::on_one_thread;
 use crate::cluster::{Follows, Node};
 use crate::driver::{Committer, Connection};
-use crate::{place, poll};
+use crate::poll;
 
 /// Nodes of the cluster.
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -22,18 +23,11 @@ const PROFILES: [(&str, &str, f64); 2] = [("default", "1500ms", 3.0), ("fast", "
 /// Options of the benchmark.
 #[derive(Args, Debug, Clone)]
 pub struct Options {
-    /// The binary to measure [default: the one beside this one, else target/release/standby]
-    #[arg(long, value_name = "PATH")]
-    standby: Option<PathBuf>,
     /// How often the primary is killed, with each profile
     #[arg(long, default_value_t = 50)]
     rounds: usize,
-    /// Folder on the disk to measure [default: target/bench]; what is put there is removed afterwards
-    #[arg(long, value_name = "PATH")]
-    folder: Option<PathBuf>,
-    /// Also writes every round's time to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunOptions,
 }
 
 /// Measures and prints. Gives false when a target was missed.
@@ -41,10 +35,8 @@ pub struct Options {
 /// # Errors
 /// A node does not start, or nobody takes the primary's place.
 pub fn run(options: &Options) -> Result<bool> {
-    let standby = super::standby_binary(options.standby.as_deref())?;
-    let folder =
-        options.folder.clone().map_or_else(|| place::target_folder().map(|t| t.join("bench")), Ok)?;
-    std::fs::create_dir_all(&folder)?;
+    let standby = options.run.standby()?;
+    let folder = options.run.folder()?;
     let (mut met, mut all) = (true, Vec::new());
     println!(
         "From SIGKILL of the primary to the first commit on another, of three nodes; seconds, {} rounds\n",
@@ -62,7 +54,7 @@ pub fn run(options: &Options) -> Result<bool> {
         println!("{name:<10}{lease:>8}{median:>10.2}{most:>10.2}{longest:>10.2}  99 % <= {goal} s {verdict}");
         all.push(json!({ "profile": name, "lease": lease, "seconds": times }));
     }
-    if let Some(path) = &options.json {
+    if let Some(path) = &options.run.json {
         std::fs::write(path, format!("{:#}\n", json!({ "profiles": all })))?;
     }
     Ok(met)

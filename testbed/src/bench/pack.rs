@@ -4,7 +4,7 @@
 //! blob by blob (`testbed/python/pack.py`). The second starts Standby on a large database, lets clients commit, and
 //! packs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,11 +14,11 @@ use clap::Args;
 use serde_json::json;
 use zeo_proto::{Encoding, Oid, Tid, Value};
 
+use super::RunOptions;
 use super::table::{self, Bound, Row};
 use super::throughput::on_one_thread;
 use crate::datafile::DataFile;
 use crate::driver::{Committer, Connection, referring_record};
-use crate::place;
 use crate::script::Script;
 use crate::server::{Product, Setup};
 
@@ -34,9 +34,6 @@ const CHILDREN: u64 = 8;
 /// Options of the benchmark.
 #[derive(Args, Debug, Clone)]
 pub struct Options {
-    /// The binary to measure [default: the one beside this one, else target/release/standby]
-    #[arg(long, value_name = "PATH")]
-    standby: Option<PathBuf>,
     /// Objects in the database that ZODB packs, too; 0 leaves it out
     #[arg(long, default_value_t = 100_000)]
     compared: u64,
@@ -46,12 +43,8 @@ pub struct Options {
     /// Rounds of each, of which the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Folder on the disk to measure [default: target/bench]; what is put there is removed afterwards
-    #[arg(long, value_name = "PATH")]
-    folder: Option<PathBuf>,
-    /// Also writes every round's figures to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunOptions,
 }
 
 /// Measures and prints. Gives false when a target was missed.
@@ -59,10 +52,8 @@ pub struct Options {
 /// # Errors
 /// A pack fails, or leaves something else than ZODB's.
 pub fn run(options: &Options) -> Result<bool> {
-    let standby = super::standby_binary(options.standby.as_deref())?;
-    let folder =
-        options.folder.clone().map_or_else(|| place::target_folder().map(|t| t.join("bench")), Ok)?;
-    std::fs::create_dir_all(&folder)?;
+    let standby = options.run.standby()?;
+    let folder = options.run.folder()?;
     let mut rows = Vec::new();
     if options.compared > 0 {
         let scratch = tempfile::tempdir_in(&folder)?;
@@ -84,7 +75,7 @@ pub fn run(options: &Options) -> Result<bool> {
         options.rounds, options.compared, options.objects
     );
     println!("{}", table::text(&rows));
-    if let Some(path) = &options.json {
+    if let Some(path) = &options.run.json {
         let all = json!({
             "rounds": options.rounds, "compared_objects": options.compared, "objects": options.objects,
             "rows": table::json(&rows),

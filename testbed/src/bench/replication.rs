@@ -1,7 +1,7 @@
 //! `standby-testbed bench replication`: how fast replicas follow, beside what the machine could do, and what they cost the
 //! primary.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -9,13 +9,14 @@ use clap::Args;
 use serde_json::json;
 use zeo_proto::{Oid, Tid};
 
+use super::RunOptions;
 use super::ceiling;
 use super::table::{self, Bound, Row};
 use super::throughput::{OBJECTS_PER_COMMIT, RECORD_BYTES, commits_per_second, on_one_thread};
 use crate::cluster::{Follows, Node};
 use crate::datafile::{self, DataFile};
 use crate::driver::{Committer, Connection, record};
-use crate::{place, poll};
+use crate::poll;
 
 /// Clients that commit.
 const CLIENTS: usize = 16;
@@ -31,9 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Options of the benchmark.
 #[derive(Args, Debug, Clone)]
 pub struct Options {
-    /// The binary to measure [default: the one beside this one, else target/release/standby]
-    #[arg(long, value_name = "PATH")]
-    standby: Option<PathBuf>,
     /// Length of the file that empty replicas copy, in MB
     #[arg(long, default_value_t = 1000)]
     megabytes: u64,
@@ -43,12 +41,8 @@ pub struct Options {
     /// How long each load lasts, in seconds
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Folder on the disk to measure [default: target/bench]; what is put there is removed afterwards
-    #[arg(long, value_name = "PATH")]
-    folder: Option<PathBuf>,
-    /// Also writes every round's figures to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunOptions,
 }
 
 /// Measures and prints. Gives false when a target was missed.
@@ -56,10 +50,8 @@ pub struct Options {
 /// # Errors
 /// A node does not start, or does not catch up.
 pub fn run(options: &Options) -> Result<bool> {
-    let standby = super::standby_binary(options.standby.as_deref())?;
-    let folder =
-        options.folder.clone().map_or_else(|| place::target_folder().map(|t| t.join("bench")), Ok)?;
-    std::fs::create_dir_all(&folder)?;
+    let standby = options.run.standby()?;
+    let folder = options.run.folder()?;
     let time = Duration::from_secs_f64(options.seconds);
     let mut copies = [
         Row::new("an empty replica catches up, full, MB/s", Some(Bound::OfCeiling(0.5)), None),
@@ -92,7 +84,7 @@ pub fn run(options: &Options) -> Result<bool> {
         options.rounds, options.megabytes, options.seconds
     );
     println!("{}", table::text(&rows));
-    if let Some(path) = &options.json {
+    if let Some(path) = &options.run.json {
         let all = json!({
             "processors": processors, "rounds": options.rounds, "seconds": options.seconds,
             "megabytes": options.megabytes, "rows": table::json(&rows),

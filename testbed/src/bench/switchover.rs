@@ -1,6 +1,6 @@
 //! `standby-testbed bench switchover`: how long a busy stock client cannot commit while primary and replica are exchanged.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,10 +8,10 @@ use clap::Args;
 use serde_json::json;
 use standby_control::Switchover;
 
+use super::RunOptions;
 use super::failover::{cluster, settled};
 use super::throughput::on_one_thread;
 use crate::cluster::Node;
-use crate::place;
 use crate::script::Script;
 
 /// The longest gap between two commits of a client should be no longer in the median, in milliseconds.
@@ -22,21 +22,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Options of the benchmark.
 #[derive(Args, Debug, Clone)]
 pub struct Options {
-    /// The binary to measure [default: the one beside this one, else target/release/standby]
-    #[arg(long, value_name = "PATH")]
-    standby: Option<PathBuf>,
     /// How often primary and replica are exchanged
     #[arg(long, default_value_t = 20)]
     rounds: usize,
     /// Stock clients that commit one transaction after the other, and as many that read
     #[arg(long, default_value_t = 10)]
     clients: usize,
-    /// Folder on the disk to measure [default: target/bench]; what is put there is removed afterwards
-    #[arg(long, value_name = "PATH")]
-    folder: Option<PathBuf>,
-    /// Also writes every round's time to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunOptions,
 }
 
 /// Measures and prints. Gives false when a target was missed.
@@ -44,10 +37,8 @@ pub struct Options {
 /// # Errors
 /// A node or a client does not start, or a client fails with anything but what stock clients try again by themselves.
 pub fn run(options: &Options) -> Result<bool> {
-    let standby = super::standby_binary(options.standby.as_deref())?;
-    let folder =
-        options.folder.clone().map_or_else(|| place::target_folder().map(|t| t.join("bench")), Ok)?;
-    std::fs::create_dir_all(&folder)?;
+    let standby = options.run.standby()?;
+    let folder = options.run.folder()?;
     let scratch = tempfile::tempdir_in(&folder)?;
     let mut nodes = cluster(&standby, scratch.path(), "1500ms")?;
     let (mut writers, mut readers) = clients(scratch.path(), &nodes, options.clients)?;
@@ -82,7 +73,7 @@ pub fn run(options: &Options) -> Result<bool> {
         "{:>10}{:>10}  target\n{median:>10.0}{longest:>10.0}  median <= {GOAL} ms {verdict}",
         "median", "longest"
     );
-    if let Some(path) = &options.json {
+    if let Some(path) = &options.run.json {
         std::fs::write(path, format!("{:#}\n", json!({ "milliseconds": gaps })))?;
     }
     Ok(median <= GOAL)

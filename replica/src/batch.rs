@@ -447,11 +447,10 @@ impl Writer {
     fn make_visible(&mut self, mark: Mark) {
         for record in &self.records {
             let serial = record.has_data.then_some(record.tid);
-            self.generation.positions.commit(record.oid, record.position, serial, record.new);
+            self.generation.positions.commit(record.oid, record.position, serial);
         }
-        for entry in &self.transactions {
-            self.generation.positions.commit_transaction(entry);
-        }
+        let new = self.records.iter().filter(|record| record.new).map(|record| record.oid);
+        self.generation.positions.commit_transactions(&self.transactions, new);
         self.generation.publish(mark);
         self.storage.space.advance(mark.end);
         let objects = self.records.iter().map(|record| (record.oid.get(), record.position));

@@ -126,42 +126,52 @@ impl Storage {
 
 /// Transactions in the order of the log. Ends after the first error.
 pub struct Transactions {
-    log: Arc<LogFile>,
     window: Window,
-    position: u64,
-    end: u64,
-    stop: Option<Tid>,
+    heads: TransactionHeads,
 }
 
 impl Transactions {
     pub(crate) fn new(log: Arc<LogFile>, position: u64, end: u64, stop: Option<Tid>) -> Self {
-        let window = Window::new(Arc::clone(&log), PIECE_BYTES, end);
-        Self { log, window, position, end, stop }
+        let window = Window::new(log, PIECE_BYTES, end);
+        Self { window, heads: TransactionHeads::new(position, stop) }
     }
 
     /// The records of a transaction that this returned, out of the same log, whatever has become of the storage's
     /// own in the meantime.
     pub fn records(&self, of: &TransactionHeader) -> Records {
-        Records::new(Arc::clone(&self.log), of)
+        Records::new(Arc::clone(self.window.log()), of)
+    }
+}
+
+/// Goes from transaction header to transaction header.
+pub(crate) struct TransactionHeads {
+    position: u64,
+    stop: Option<Tid>,
+}
+
+impl TransactionHeads {
+    pub(crate) fn new(position: u64, stop: Option<Tid>) -> Self {
+        Self { position, stop }
     }
 
-    fn read(&mut self) -> Result<Option<TransactionHeader>, ReadError> {
-        let position = self.position;
-        if position >= self.end {
+    /// The next one before the end of the window.
+    pub(crate) fn next(&mut self, window: &mut Window) -> Result<Option<TransactionHeader>, ReadError> {
+        let (position, end) = (self.position, window.end());
+        if position >= end {
             return Ok(None);
         }
         let cut_off = || ReadError::corrupt(position, "the log ends within a transaction");
-        let bytes = self.window.at(position, TRANSACTION_HEADER)?;
+        let bytes = window.at(position, TRANSACTION_HEADER)?;
         let head = TransactionHead::decode(bytes).ok_or_else(cut_off)?;
         let length = head.metadata_length();
         let next = position.checked_add(head.length).and_then(|end| end.checked_add(REDUNDANT_LENGTH));
-        let Some(next) = next.filter(|next| *next <= self.end && head.length >= head.header_length()) else {
+        let Some(next) = next.filter(|next| *next <= end && head.length >= head.header_length()) else {
             return Err(ReadError::corrupt(position, "the transaction's length cannot be right"));
         };
         if self.stop.is_some_and(|stop| head.tid > stop) {
             return Ok(None);
         }
-        let metadata = self.window.at(position + TRANSACTION_HEADER as u64, length as usize)?;
+        let metadata = window.at(position + TRANSACTION_HEADER as u64, length as usize)?;
         if (metadata.len() as u64) < length {
             return Err(cut_off());
         }
@@ -175,9 +185,9 @@ impl Iterator for Transactions {
     type Item = Result<TransactionHeader, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let result = self.read().transpose();
+        let result = self.heads.next(&mut self.window).transpose();
         if !matches!(result, Some(Ok(_))) {
-            self.position = self.end;
+            self.heads.position = self.window.end();
         }
         result
     }

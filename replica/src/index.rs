@@ -142,14 +142,13 @@ impl Index {
         })
     }
 
-    /// Where objects are, for many questions: quicker than [`Index::object`] for each. `None` where the index does not
-    /// cover transaction `up_to` yet.
-    pub(crate) fn objects(&self, up_to: Tid) -> Result<Option<ObjectsView>, ReadError> {
+    /// What the index has at this moment, for many questions: quicker than to ask for each. `None`: nothing yet.
+    pub(crate) fn view(&self) -> Result<Option<View>, ReadError> {
         self.read(|transaction| {
-            if read_mark(transaction)?.is_none_or(|mark| mark.last_tid < up_to) {
-                return Ok(None);
-            }
-            Ok(Some(ObjectsView(transaction.open_table(OBJECTS)?)))
+            let Some(mark) = read_mark(transaction)? else { return Ok(None) };
+            let (objects, transactions) =
+                (transaction.open_table(OBJECTS)?, transaction.open_table(TRANSACTIONS)?);
+            Ok(Some(View { up_to: mark.last_tid, objects, transactions }))
         })
     }
 
@@ -241,14 +240,25 @@ impl Index {
     }
 }
 
-/// Where objects are, as the index file has it at one moment. Not to be kept: no page of that time is used again.
-pub(crate) struct ObjectsView(ReadOnlyTable<u64, u64>);
+/// What the index file has at one moment. Not to be kept: no page of that time is used again.
+pub(crate) struct View {
+    /// The last transaction that it covers.
+    pub(crate) up_to: Tid,
+    objects: ReadOnlyTable<u64, u64>,
+    transactions: ReadOnlyTable<u64, (u64, u128)>,
+}
 
-impl ObjectsView {
+impl View {
     /// The position of an object's record that was current then.
     pub(crate) fn position(&self, oid: Oid) -> Result<Option<u64>, ReadError> {
-        let found = self.0.get(oid.get()).map_err(IndexError::from)?;
+        let found = self.objects.get(oid.get()).map_err(IndexError::from)?;
         Ok(found.map(|position| position.value()))
+    }
+
+    /// The transaction with this tid.
+    pub(crate) fn transaction(&self, tid: Tid) -> Result<Option<TransactionEntry>, ReadError> {
+        let found = self.transactions.get(tid.get()).map_err(IndexError::from)?;
+        Ok(found.map(|value| entry(tid.get(), value.value())))
     }
 }
 

@@ -117,20 +117,26 @@ impl Positions {
         Ok(self.transaction_from(tid)?.filter(|entry| entry.tid == tid))
     }
 
-    /// Takes in a record that was committed. `new`: its object had none.
-    /// `serial`: its transaction, if it has data.
-    pub(crate) fn commit(&self, oid: Oid, position: u64, serial: Option<Tid>, new: bool) {
-        self.recent.commit(oid, position, serial);
-        if new {
-            self.known.insert(oid);
-            self.pending().objects.insert(oid.get());
-            self.max_oid.fetch_max(oid.get(), Ordering::Release);
-        }
+    /// The transaction with this tid, if it is among those that the index file may not have yet.
+    pub(crate) fn pending_transaction(&self, tid: Tid) -> Option<TransactionEntry> {
+        self.pending().transactions.get_key_value(&tid.get()).map(pending_entry)
     }
 
-    /// Takes in a transaction that was committed.
-    pub(crate) fn commit_transaction(&self, entry: &TransactionEntry) {
-        self.pending().transactions.insert(entry.tid.get(), (entry.position, entry.checksum));
+    /// Takes in a record that was committed. `serial`: its transaction, if it has data.
+    pub(crate) fn commit(&self, oid: Oid, position: u64, serial: Option<Tid>) {
+        self.recent.commit(oid, position, serial);
+    }
+
+    /// Takes in transactions that were committed, after their records; and objects that had no record before.
+    pub(crate) fn commit_transactions(&self, entries: &[TransactionEntry], new: impl Iterator<Item = Oid>) {
+        let mut pending = self.pending();
+        for oid in new {
+            self.known.insert(oid);
+            pending.objects.insert(oid.get());
+            self.max_oid.fetch_max(oid.get(), Ordering::Release);
+        }
+        let entries = entries.iter().map(|entry| (entry.tid.get(), (entry.position, entry.checksum)));
+        pending.transactions.extend(entries);
     }
 
     /// The index file has these now.

@@ -140,7 +140,7 @@ impl Recent {
     }
 
     fn shard(&self, oid: Oid) -> MutexGuard<'_, Entries> {
-        let number = oid.get().wrapping_mul(0xd6e8_feb8_6659_fd93) >> (64 - SHARDS.ilog2());
+        let number = (oid.get() / 16).wrapping_mul(0xd6e8_feb8_6659_fd93) >> (64 - SHARDS.ilog2());
         self.shards[number as usize].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -159,8 +159,9 @@ fn mix(number: u64) -> u64 {
     (product ^ (product >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// A hash of one number: quick, and spread over all bits. Oids are given out in order by the server, so nobody
-/// gains by choosing them.
+/// A hash of one number. Sixteen that follow each other lie beside each other: the objects of a transaction often have
+/// such oids, and what is asked for one after the other then is in the processor's cache. Oids are given out in order by
+/// the server, so nobody gains by choosing them.
 #[derive(Default)]
 pub(crate) struct Mix(u64);
 
@@ -176,7 +177,10 @@ impl Hasher for Mix {
     }
 
     fn write_u64(&mut self, number: u64) {
-        self.0 = mix(self.0 ^ number);
+        let number = self.0 ^ number;
+        // The table takes the place from the lowest bits, and tells entries apart by the seven highest.
+        let within = number % 16;
+        self.0 = (mix(number / 16) & !15) ^ (within | within << 57);
     }
 }
 

@@ -20,7 +20,7 @@ impl Window {
         Self { log, start: 0, bytes: Vec::new(), piece, end }
     }
 
-    pub(crate) fn log(&self) -> &LogFile {
+    pub(crate) fn log(&self) -> &Arc<LogFile> {
         &self.log
     }
 

@@ -65,17 +65,16 @@ fn put_in_use(
         let positions = Positions::with_recent(copy.index, &copy.mark, recent);
         // What the index does not have yet, as if it had just been committed.
         crate::drainer::keep_latest(&mut copy.new_objects);
-        let mut objects = indexed.objects;
+        let mut new = Vec::new();
         for (oid, position) in &copy.new_objects {
             let oid = Oid::new(*oid);
-            let new = positions.index.object(oid)?.is_none();
-            objects += u64::from(new);
-            positions.commit(oid, *position, None, new);
+            if positions.index.object(oid)?.is_none() {
+                new.push(oid);
+            }
+            positions.commit(oid, *position, None);
         }
-        for entry in &copy.new_transactions {
-            positions.commit_transaction(entry);
-        }
-        let mark = Mark { objects, ..copy.mark };
+        let mark = Mark { objects: indexed.objects + new.len() as u64, ..copy.mark };
+        positions.commit_transactions(&copy.new_transactions, new.into_iter());
         let log = Arc::new(LogFile::new(copy.output.into_file()));
         ctx.inner.space.switch(&log, mark.end, || put_in_place(ctx, &ctx.inner.path))?;
         let next = Generation::start(log, Arc::new(positions), Some(anchor), indexed, mark);

@@ -1,10 +1,12 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use memchr::memmem::Finder;
 
 use super::Place;
 use super::portable::PortableWriter;
 use crate::format::{BACK_POINTER, RECORD_HEADER, number};
-use crate::history::{RecordHeads, Transactions};
-use crate::index::ObjectsView;
+use crate::history::{RecordHeads, TransactionHeads};
+use crate::index::View;
 use crate::inner::{Generation, Inner};
 use crate::log::check_earlier;
 use crate::window::Window;
@@ -52,9 +54,10 @@ pub struct Exporter {
     anchor: Place,
     /// The last transaction that was passed.
     passed: Tid,
-    transactions: Transactions,
+    transactions: TransactionHeads,
     window: Window,
-    end: u64,
+    /// What the index has, for a while.
+    view: Option<View>,
 }
 
 impl Storage {
@@ -67,7 +70,7 @@ impl Storage {
             Export::All => generation.first_place(),
             Export::Current => generation.last_place(),
         };
-        let (transactions, window, end) = open(&generation, after)?;
+        let (transactions, window) = open(&generation, after)?;
         let (resumed, passed) = (after > Tid::ZERO, after);
         Ok(Exporter {
             storage,
@@ -79,19 +82,18 @@ impl Storage {
             passed,
             transactions,
             window,
-            end,
+            view: None,
         })
     }
 }
 
 /// What follows `after` in this log.
-fn open(generation: &Arc<Generation>, after: Tid) -> Result<(Transactions, Window, u64), ReadError> {
+fn open(generation: &Arc<Generation>, after: Tid) -> Result<(TransactionHeads, Window), ReadError> {
     let mark = generation.mark();
     let next = generation.positions.transaction_from(Tid::new(after.get() + 1))?;
     let position = next.map_or(mark.end, |next| next.position);
-    let log = &generation.log;
-    let transactions = Transactions::new(Arc::clone(log), position, mark.end, None);
-    Ok((transactions, Window::new(Arc::clone(log), PIECE_BYTES, mark.end), mark.end))
+    let window = Window::new(Arc::clone(&generation.log), PIECE_BYTES, mark.end);
+    Ok((TransactionHeads::new(position, None), window))
 }
 
 impl Exporter {
@@ -133,24 +135,34 @@ impl Exporter {
         if first.tid > self.anchor.tid || !is_known(self.passed)? || !is_known(self.anchor.tid)? {
             return Err(ReadError::Gone);
         }
-        (self.generation, self.rewinds) = (now, rewinds);
-        (self.transactions, self.window, self.end) = open(&self.generation, self.passed)?;
+        self.rewinds = rewinds;
+        self.open(now)
+    }
+
+    fn open(&mut self, generation: Arc<Generation>) -> Result<(), ReadError> {
+        (self.transactions, self.window) = open(&generation, self.passed)?;
+        self.generation = generation;
+        self.view = None;
         Ok(())
+    }
+
+    /// Lets go of what is only kept to be quick. To be called when the next transaction may be long in coming.
+    pub fn rest(&mut self) {
+        self.view = None;
     }
 
     /// Beyond the anchor, a packed log has what the one before has.
     fn leave_packed(&mut self) -> Result<(), ReadError> {
         let now = self.storage.now();
         if !Arc::ptr_eq(&now, &self.generation) && now.first_place().tid <= self.passed {
-            self.generation = Arc::clone(&now);
-            (self.transactions, self.window, self.end) = open(&self.generation, self.passed)?;
+            self.open(Arc::clone(&now))?;
         }
         Ok(())
     }
 
     fn read(&mut self, out: &mut Vec<u8>) -> Result<Option<Exported>, ReadError> {
         loop {
-            let Some(header) = self.transactions.next().transpose()? else {
+            let Some(header) = self.transactions.next(&mut self.window)? else {
                 if !self.go_on()? {
                     return Ok(None);
                 }
@@ -165,13 +177,12 @@ impl Exporter {
             let mut writer = PortableWriter::new(out, header.tid, status, metadata);
             let mut blobs = Vec::new();
             let mut heads = RecordHeads::new(&header);
-            let positions = match only_current {
-                true => self.generation.positions.index.objects(self.anchor.tid)?,
-                false => None,
-            };
+            if only_current && !self.views(self.anchor.tid) {
+                self.view = self.generation.positions.index.view()?;
+            }
             while let Some((position, head)) = heads.next(&mut self.window)? {
                 let oid = head.oid;
-                if only_current && !self.is_current(oid, position, positions.as_ref())? {
+                if only_current && !self.is_current(oid, position)? {
                     continue;
                 }
                 let body = position + RECORD_HEADER as u64;
@@ -206,14 +217,14 @@ impl Exporter {
 
     /// Whether there is more, in this log or in the one that a pack has put in its place.
     fn go_on(&mut self) -> Result<bool, ReadError> {
-        if self.generation.mark().end == self.end {
-            let now = self.storage.now_held();
+        let mut now = Arc::clone(&self.generation);
+        if now.mark().end == self.window.end() {
+            now = self.storage.now_held();
             if Arc::ptr_eq(&now, &self.generation) {
                 return Ok(false);
             }
-            self.generation = now;
         }
-        (self.transactions, self.window, self.end) = open(&self.generation, self.passed)?;
+        self.open(now)?;
         Ok(true)
     }
 
@@ -245,11 +256,15 @@ impl Exporter {
         Ok(true)
     }
 
-    /// Whether the record at `position` is its object's last at the anchor. `known`: where objects are, at the anchor
-    /// or later.
-    fn is_current(&self, oid: Oid, position: u64, known: Option<&ObjectsView>) -> Result<bool, ReadError> {
-        let last = match known {
-            Some(known) => known.position(oid)?,
+    /// Whether the index is viewed as of this transaction or a later one.
+    fn views(&self, tid: Tid) -> bool {
+        self.view.as_ref().is_some_and(|view| tid <= view.up_to)
+    }
+
+    /// Whether the record at `position` is its object's last at the anchor.
+    fn is_current(&self, oid: Oid, position: u64) -> Result<bool, ReadError> {
+        let last = match self.view.as_ref().filter(|_| self.views(self.anchor.tid)) {
+            Some(view) => view.position(oid)?,
             None => self.generation.positions.object(oid, ReadMode::MayBlock)?,
         };
         let mut at = last.unwrap_or(0);
@@ -268,15 +283,23 @@ impl Exporter {
         self.storage.blobs.as_ref().is_some_and(|blobs| blobs.path(oid, tid).exists())
     }
 
-    fn checksum(&self, tid: Tid) -> Result<Checksum, ReadError> {
-        let entry = self.generation.positions.transaction(tid)?;
-        let missing = || ReadError::corrupt(self.end, format!("the index does not have transaction {tid}"));
+    fn checksum(&mut self, tid: Tid) -> Result<Checksum, ReadError> {
+        if !self.views(tid) {
+            // In this order: what the index file takes in leaves the pending ones only afterwards.
+            if let Some(pending) = self.generation.positions.pending_transaction(tid) {
+                return Ok(pending.checksum);
+            }
+            self.view = self.generation.positions.index.view()?;
+        }
+        let entry = self.view.as_ref().map(|view| view.transaction(tid)).transpose()?.flatten();
+        let end = self.window.end();
+        let missing = || ReadError::corrupt(end, format!("the index does not have transaction {tid}"));
         entry.map(|entry| entry.checksum).ok_or_else(missing)
     }
 }
 
 /// Whether a record's class is `ZODB.blob.Blob`, or may be.
 fn names_blob(data: &[u8]) -> bool {
-    let class = &data[..data.len().min(CLASS_BYTES)];
-    memchr::memmem::find(class, b"ZODB.blob").is_some()
+    static NAME: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("ZODB.blob"));
+    NAME.find(&data[..data.len().min(CLASS_BYTES)]).is_some()
 }

@@ -332,6 +332,7 @@ impl Feed {
             }
             items.push(Item::Message(message));
         }
+        self.exporter.rest();
         self.packer.flush(&mut ready);
         items.extend(ready.into_iter().map(Item::Message));
         Ok(Read { items, last, at_end })

@@ -2,9 +2,9 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `format` | `version` | 1 |
+//! | `format` | `version` | 2 |
 //! | `log` | index of an entry | the entry, as JSON |
-//! | `state` | `node` (this node's number), `vote`, `purged`, `committed`, `state`, `snapshot`, `charter` (which log), `founding` (what a log that is being begun begins with), `others` (nodes to be told of it, or to join it at) | each as JSON |
+//! | `state` | `node` (this node's number), `vote`, `purged`, `committed`, `state` (what the entries amount to, without the history), `history`, `snapshot`, `charter` (which log), `founding` (what a log that is being begun begins with), `others` (nodes to be told of it, or to join it at) | each as JSON |
 //!
 //! What a vote or the log promise to others is durable before it is told. The applied state is not synced by itself: the
 //! entries that it is made of are in the log, and are applied again.
@@ -23,7 +23,7 @@ use super::raft::random;
 use crate::failover::entry::NodeId;
 
 const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 
@@ -57,6 +57,7 @@ pub(super) enum Key {
     Purged,
     Committed,
     State,
+    History,
     Snapshot,
     Charter,
     Founding,
@@ -71,6 +72,7 @@ impl Key {
             Self::Purged => "purged",
             Self::Committed => "committed",
             Self::State => "state",
+            Self::History => "history",
             Self::Snapshot => "snapshot",
             Self::Charter => "charter",
             Self::Founding => "founding",
@@ -233,7 +235,7 @@ mod tests {
             .expect("written");
         drop(control);
         let told = Control::open(&path).expect_err("it is newer").to_string();
-        assert_eq!(told, "control.redb has format 7, and this program reads 1");
+        assert_eq!(told, "control.redb has format 7, and this program reads 2");
     }
 
     #[test]

@@ -71,7 +71,9 @@ fn begin_anew(
 ) -> Result<(), ControlError> {
     control.write(true, |write| {
         write.remove_entries(..)?;
-        for key in [Key::Vote, Key::Purged, Key::Committed, Key::State, Key::Snapshot, Key::Founding] {
+        const OF_THE_LOG: [Key; 7] =
+            [Key::Vote, Key::Purged, Key::Committed, Key::State, Key::History, Key::Snapshot, Key::Founding];
+        for key in OF_THE_LOG {
             write.remove(key)?;
         }
         if let Some(founding) = founding {

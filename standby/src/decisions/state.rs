@@ -13,9 +13,9 @@ use super::control::{Control, ControlError, Key};
 use super::types::{IoError, LogEntry, LogId, Membership, StorageError, Types};
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Entry, NodeId};
-use crate::failover::history::History;
+use crate::failover::history::{Chronicler, History, Stamped};
 
-/// Snapshots are made of a state of so much history: older entries are forgotten.
+/// What begins the names of snapshots.
 const SNAPSHOT_NAME: &str = "decided";
 
 /// What a node hears of decisions.
@@ -32,6 +32,8 @@ pub enum News {
 pub struct DecidedState {
     control: Control,
     now: Applied,
+    /// As it is in the file.
+    kept_history: Option<History>,
     news: mpsc::UnboundedSender<News>,
     known: watch::Sender<Arc<Known>>,
 }
@@ -48,16 +50,33 @@ pub struct Known {
 /// The state after some entries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Applied {
+    state: State,
+    history: History,
+}
+
+/// What of it changes with every lease. It is kept apart from the history, which is longer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct State {
     last: Option<LogId>,
     membership: Membership,
     decided: Decided,
-    #[serde(default)]
-    history: History,
+    chronicler: Chronicler,
+}
+
+impl State {
+    fn apply(&mut self, stamped: &Stamped, history: &mut History) -> Effect {
+        let before = self.decided.clone();
+        let effect = self.decided.apply(&stamped.entry);
+        if let Some(happening) = self.chronicler.tell(stamped, effect, &before, &self.decided) {
+            history.add(happening);
+        }
+        effect
+    }
 }
 
 impl Applied {
     fn known(&self) -> Arc<Known> {
-        Arc::new(Known { decided: self.decided.clone(), history: self.history.clone() })
+        Arc::new(Known { decided: self.state.decided.clone(), history: self.history.clone() })
     }
 }
 
@@ -71,15 +90,17 @@ struct Kept {
 impl DecidedState {
     /// The state in this file. Whatever is applied from now on is told.
     pub fn open(control: Control) -> Result<(Self, mpsc::UnboundedReceiver<News>), ControlError> {
-        let now: Applied = control.get(Key::State)?.unwrap_or_default();
+        let state = control.get(Key::State)?.unwrap_or_default();
+        let history: Option<History> = control.get(Key::History)?;
+        let now = Applied { state, history: history.clone().unwrap_or_default() };
         let (news, heard) = mpsc::unbounded_channel();
         let known = watch::Sender::new(now.known());
-        Ok((Self { control, now, news, known }, heard))
+        Ok((Self { control, now, kept_history: history, news, known }, heard))
     }
 
     /// What was decided, as far as it is applied.
     pub fn decided(&self) -> &Decided {
-        &self.now.decided
+        &self.now.state.decided
     }
 
     /// What is known, as it changes.
@@ -87,9 +108,19 @@ impl DecidedState {
         self.known.subscribe()
     }
 
-    async fn keep(&self) -> Result<(), StorageError> {
-        let (control, now) = (self.control.clone(), self.now.clone());
-        let written = spawn_blocking(move || control.write(false, |write| write.put(Key::State, &now)));
+    /// Writes the state, and the history if that has changed.
+    async fn keep(&mut self) -> Result<(), StorageError> {
+        let (control, Applied { state, history }) = (self.control.clone(), self.now.clone());
+        let is_kept = self.kept_history.as_ref().is_some_and(|kept| kept.is_same(&history));
+        self.kept_history = Some(history.clone());
+        let written = spawn_blocking(move || {
+            control.write(false, |write| {
+                if !is_kept {
+                    write.put(Key::History, &history)?;
+                }
+                write.put(Key::State, &state)
+            })
+        });
         written.await.expect("no panic").map_err(|error| IoError::write_state_machine(&error).into())
     }
 }
@@ -98,7 +129,7 @@ impl RaftStateMachine<Types> for DecidedState {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
-        Ok((self.now.last, self.now.membership.clone()))
+        Ok((self.now.state.last, self.now.state.membership.clone()))
     }
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Effect>, StorageError>
@@ -109,17 +140,15 @@ impl RaftStateMachine<Types> for DecidedState {
         let entries: Vec<LogEntry> = entries.into_iter().collect();
         let mut effects = Vec::with_capacity(entries.len());
         for entry in entries {
-            self.now.last = Some(entry.log_id);
+            self.now.state.last = Some(entry.log_id);
             effects.push(match entry.payload {
                 EntryPayload::Blank => Effect::None,
                 EntryPayload::Membership(membership) => {
-                    self.now.membership = Membership::new(Some(entry.log_id), membership);
+                    self.now.state.membership = Membership::new(Some(entry.log_id), membership);
                     Effect::Changed
                 }
                 EntryPayload::Normal(stamped) => {
-                    let before = self.now.decided.clone();
-                    let effect = self.now.decided.apply(&stamped.entry);
-                    self.now.history.note(&stamped, effect, &before, &self.now.decided);
+                    let effect = self.now.state.apply(&stamped, &mut self.now.history);
                     let _ = self.news.send(News::Entry(stamped.entry)); // whoever is gone needs no news
                     effect
                 }
@@ -153,14 +182,16 @@ impl RaftStateMachine<Types> for DecidedState {
         // The log before it may be dropped now: it must be durable.
         let written = spawn_blocking(move || {
             control.write(true, |write| {
-                write.put(Key::State, &kept.applied)?;
+                write.put(Key::State, &kept.applied.state)?;
+                write.put(Key::History, &kept.applied.history)?;
                 write.put(Key::Snapshot, &kept)
             })
         });
         written.await.expect("no panic").map_err(|error| failed(&error))?;
+        self.kept_history = Some(applied.history.clone());
         self.now = applied;
         self.known.send_replace(self.now.known());
-        let _ = self.news.send(News::State(Box::new(self.now.decided.clone())));
+        let _ = self.news.send(News::State(Box::new(self.now.state.decided.clone())));
         Ok(())
     }
 
@@ -187,7 +218,7 @@ pub struct Builder {
 
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
-        let Applied { last, membership, .. } = &self.applied;
+        let State { last, membership, .. } = &self.applied.state;
         let at = last.map_or(String::new(), |last| format!("-{}-{}", last.leader_id, last.index));
         let meta = SnapshotMeta {
             last_log_id: *last,
@@ -199,5 +230,59 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let written = spawn_blocking(move || control.write(true, |write| write.put(Key::Snapshot, &written)));
         written.await.expect("no panic").map_err(|error| IoError::write_snapshot(None, &error))?;
         Ok(kept.snapshot())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use openraft::CommittedLeaderId;
+    use zeo_proto::{Oid, Tid};
+
+    use super::*;
+    use crate::failover::entry::{Cause, Ceilings, LeaseMark, Member};
+
+    async fn apply(state: &mut DecidedState, index: u64, entry: Entry) {
+        let stamped = Stamped { at_millis: index, by: "a".to_owned(), entry };
+        let log_id = LogId::new(CommittedLeaderId::new(1, NodeId(1)), index);
+        let entries = [LogEntry { log_id, payload: EntryPayload::Normal(stamped) }];
+        state.apply(entries).await.expect("written");
+    }
+
+    fn renew(seq: u64) -> Entry {
+        let ceilings = Ceilings { tid: Tid::new(seq), oid: Oid::new(seq) };
+        let mark = LeaseMark { epoch: 1, seq };
+        Entry::Renew { mark, start: 0, lease: Duration::from_secs(1), ceilings }
+    }
+
+    #[tokio::test]
+    async fn a_renewed_lease_does_not_write_the_history_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let control = Control::open(&folder.path().join("control.redb")).expect("made");
+        let (mut state, _news) = DecidedState::open(control.clone()).expect("new");
+        let (name, group) = ("a".to_owned(), "here".to_owned());
+        let member = Member { name, group, electable: true, voter: true, priority: 0 };
+        apply(&mut state, 1, Entry::Join { node: NodeId(1), member }).await;
+        let (node, after, cause) = (NodeId(1), LeaseMark::default(), Cause::Operator);
+        apply(&mut state, 2, Entry::Promote { node, after, cause, used: None }).await;
+        let kept = || control.get::<History>(Key::History).expect("readable");
+        assert_eq!(kept().expect("written").happenings().count(), 2);
+
+        // Whoever writes it now shows.
+        control.write(false, |write| write.remove(Key::History)).expect("written");
+        for seq in 1..20 {
+            apply(&mut state, 2 + seq, renew(seq)).await;
+        }
+        assert_eq!(kept(), None);
+        let known = state.known().borrow().clone();
+        assert_eq!((known.decided.mark().seq, known.history.happenings().count()), (19, 2));
+        apply(&mut state, 30, Entry::Began { epoch: 1 }).await;
+        assert_eq!(kept().expect("written").happenings().count(), 3);
+
+        drop(state);
+        let (state, _news) = DecidedState::open(control.clone()).expect("readable");
+        let known = state.known().borrow().clone();
+        assert_eq!((known.decided.mark().seq, known.history.happenings().count()), (19, 3));
     }
 }

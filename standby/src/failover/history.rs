@@ -1,6 +1,7 @@
 //! What has happened to the cluster, for its operators: made from the decided entries, so the same on every node.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,34 +108,59 @@ pub enum What {
     },
 }
 
-/// The last happenings, oldest first.
+/// The last happenings, oldest first. Clones share them until one of them changes: leases are renewed all the time, and do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
-    happenings: VecDeque<Happening>,
-    /// When the last lease was proposed, and that of the reign before.
-    renewed: Option<u64>,
-    renewed_before: Option<u64>,
-}
+#[serde(transparent)]
+pub struct History(Arc<VecDeque<Happening>>);
 
 impl History {
     /// The last ones, oldest first.
     pub fn happenings(&self) -> impl DoubleEndedIterator<Item = &Happening> {
-        self.happenings.iter()
+        self.0.iter()
     }
 
-    /// Notes an entry and what it did.
-    pub fn note(&mut self, stamped: &Stamped, effect: Effect, before: &Decided, after: &Decided) {
-        if effect == Effect::None {
-            return;
+    /// Whether nothing has happened to one since it was a clone of the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Something has happened.
+    pub fn add(&mut self, happening: Happening) {
+        let happenings = Arc::make_mut(&mut self.0);
+        happenings.push_back(happening);
+        while happenings.len() > KEPT {
+            happenings.pop_front();
         }
-        if effect == Effect::Renewed {
-            self.renewed = Some(stamped.at_millis);
-            return;
-        }
-        let Some(what) = self.what(stamped, before, after) else { return };
-        self.happenings.push_back(Happening { at_millis: stamped.at_millis, by: stamped.by.clone(), what });
-        while self.happenings.len() > KEPT {
-            self.happenings.pop_front();
+    }
+}
+
+/// What is made of the entries, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chronicler {
+    /// When the last lease was proposed, in milliseconds since 1970, and that of the reign before.
+    renewed: Option<u64>,
+    renewed_before: Option<u64>,
+}
+
+impl Chronicler {
+    /// What happened with an entry that did this, if that is worth telling.
+    pub fn tell(
+        &mut self,
+        stamped: &Stamped,
+        effect: Effect,
+        before: &Decided,
+        after: &Decided,
+    ) -> Option<Happening> {
+        match effect {
+            Effect::None => None,
+            Effect::Renewed => {
+                self.renewed = Some(stamped.at_millis);
+                None
+            }
+            Effect::Promoted | Effect::Changed => {
+                let what = self.what(stamped, before, after)?;
+                Some(Happening { at_millis: stamped.at_millis, by: stamped.by.clone(), what })
+            }
         }
     }
 
@@ -184,12 +210,17 @@ mod tests {
     use super::*;
 
     fn noted(entries: &[(u64, Entry)]) -> History {
-        let (mut decided, mut history) = (Decided::default(), History::default());
+        let (mut decided, mut history, mut chronicler) =
+            (Decided::default(), History::default(), Chronicler::default());
         for (at_millis, entry) in entries {
             let before = decided.clone();
             let effect = decided.apply(entry);
             let stamped = Stamped { at_millis: *at_millis, by: "a".into(), entry: entry.clone() };
-            history.note(&stamped, effect, &before, &decided);
+            let unchanged = history.clone();
+            match chronicler.tell(&stamped, effect, &before, &decided) {
+                Some(happening) => history.add(happening),
+                None => assert!(history.is_same(&unchanged)),
+            }
         }
         history
     }

@@ -75,7 +75,7 @@ pub use lineage::{Lineage, LineageError};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
 pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
 pub use references::{ReferenceError, ReferenceScanner};
-pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage};
+pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage, Saved, SavedContents};
 pub use series::Series;
 pub use space::Reservation;
 pub use storage::Storage;

@@ -11,7 +11,7 @@ use common::packing::{objects, record};
 use common::{Site, place};
 use replica::{
     Export, IndexSource, NoProgress, Oid, OpenOptions, PackOptions, Progress, ReadError, ReadMode, Record,
-    RewindError, RewindReport, RewindStage, Storage, Tid, verify,
+    RewindError, RewindReport, RewindStage, SavedContents, Storage, Tid, verify,
 };
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -138,6 +138,14 @@ fn what_is_left_is_as_if_the_lost_had_never_been_and_the_lost_are_saved() {
         assert_eq!(tids, expected.iter().map(|transaction| transaction.0).collect::<Vec<_>>());
         let oids: BTreeSet<_> = expected.iter().flat_map(|lost| lost.5.iter().map(|(oid, _)| *oid)).collect();
         assert_eq!(report.oids, oids.into_iter().collect::<Vec<_>>());
+        let saved = site.storage.saved().expect("a list");
+        let [saved] = &saved[..] else { panic!("one file was saved: {saved:?}") };
+        assert_eq!((Some(&saved.path), saved.fork), (report.saved_to.as_ref(), report.end.tid));
+        let read = saved.read(tids.len().max(report.oids.len())).expect("what it has");
+        assert_eq!(read.transactions, tids.len() as u64);
+        assert_eq!(read.changes, Some((tids.clone(), report.oids.clone())));
+        let few = saved.read(report.oids.len() - 1).expect("what it has");
+        assert_eq!(few, SavedContents { transactions: tids.len() as u64, changes: None });
         assert_eq!(saved_history(&report), expected);
         let name = report.saved_to.clone().expect("saved");
         let name = name.file_name().expect("a name").to_string_lossy().into_owned();

@@ -88,6 +88,21 @@ def comes_back(address, folder, changes_expected):
     storage.close()
 
 
+def lost(address, folder):
+    """A client whose cache has seen what was lost reads what is left, and loads nothing else anew."""
+    truth = client(address, cache_size=20_000_000)
+    expected = read_all(truth)
+    truth.close()
+    messages = Messages()
+    storage = client(address, client='comes-back', var=folder, cache_size=20_000_000)
+    before = loads(storage)
+    assert read_all(storage) == expected
+    loaded = loads(storage) - before
+    assert not any('clear' in text for text in messages.texts), messages.texts
+    assert loaded == len(CHANGED), '%d loads' % loaded
+    storage.close()
+
+
 def change(address):
     db = database(address)
     with db.transaction() as connection:
@@ -96,4 +111,4 @@ def change(address):
     db.close()
 
 
-main({'fill': fill, 'stays': stays, 'comes-back': comes_back, 'change': change})
+main({'fill': fill, 'stays': stays, 'comes-back': comes_back, 'change': change, 'lost': lost})

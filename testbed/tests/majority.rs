@@ -7,6 +7,7 @@ use standby_testbed::decided::{
     change, cluster, commit, primary, role, runtime, stop_with_the_same_history, wait_for_followers,
 };
 use standby_testbed::poll;
+use standby_testbed::script::Script;
 
 fn history(node: &Node) -> Result<Vec<String>> {
     let history = runtime()?.block_on(node.control().history())?;
@@ -86,6 +87,41 @@ fn an_operator_goes_on_with_one_node_that_is_left_and_the_others_find_out_and_jo
     commit(&nodes, 4, 5)?;
     nodes[left].start()?;
     wait_for_followers(&nodes)?;
+    stop_with_the_same_history(&mut nodes)
+}
+
+#[test]
+fn a_client_that_has_seen_lost_transactions_drops_what_they_wrote_and_keeps_the_rest() -> Result<()> {
+    let folder = standby_testbed::place::scratch("lost-cache")?;
+    let mut nodes = cluster(folder.path(), "")?;
+    let cache = folder.path().join("client");
+    std::fs::create_dir(&cache)?;
+    let cache = cache.to_str().expect("the folder's name is text");
+    let last = primary(&nodes)?;
+    let address = nodes[last].zeo().to_string();
+    Script::run("cache.py", ["fill", &address])?;
+    wait_for_followers(&nodes)?;
+    let left = (last + 1) % 3;
+    nodes[left].kill()?;
+    Script::run("cache.py", ["change", &address])?;
+    Script::run("cache.py", ["comes-back", &address, cache, "all"])?;
+    for node in [last, (last + 2) % 3] {
+        nodes[node].kill()?;
+    }
+    nodes[left].start()?;
+    let wanted = Promotion { node: nodes[left].name.clone(), force: true, without_majority: true };
+    poll::until("the node to go on alone", poll::PATIENCE, || {
+        Ok(change(&nodes[left], "/v1/promote", &wanted).ok())
+    })?;
+    for node in [last, (last + 2) % 3] {
+        nodes[node].start()?;
+    }
+    wait_for_followers(&nodes)?;
+    poll::until("what was lost to be listed", poll::PATIENCE, || {
+        Ok(history(&nodes[left])?.iter().any(|text| text.contains("took back")).then_some(()))
+    })?;
+    ensure!(primary(&nodes)? == left, "the others follow");
+    Script::run("cache.py", ["lost", &nodes[left].zeo().to_string(), cache])?;
     stop_with_the_same_history(&mut nodes)
 }
 

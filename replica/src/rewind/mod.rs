@@ -23,6 +23,7 @@
 mod finish;
 mod marker;
 mod save;
+mod saved;
 mod survey;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::finish::finish;
 use self::marker::Marker;
 use self::save::Saver;
+pub use self::saved::{Saved, SavedContents};
 use self::survey::{Survey, survey};
 use crate::format::LOG_START;
 use crate::index::Mark;

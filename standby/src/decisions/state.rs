@@ -70,6 +70,9 @@ impl State {
         if let Some(happening) = self.chronicler.tell(stamped, effect, &before, &self.decided) {
             history.add(happening);
         }
+        if let Entry::Lost { storage, loss: Some(loss), .. } = &stamped.entry {
+            history.lose(storage, loss);
+        }
         effect
     }
 }

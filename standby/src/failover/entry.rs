@@ -1,10 +1,13 @@
 //! What is proposed to the decided log.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeo_proto::{Oid, Tid};
+
+use super::loss::Loss;
 
 /// A node, unlike any other that ever was: one that lost its disk comes back as another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,5 +163,8 @@ pub enum Entry {
         transactions: u64,
         /// Where it saved them.
         file: String,
+        /// Which, and what they wrote; `None`: too much to say.
+        #[serde(default)]
+        loss: Option<Arc<Loss>>,
     },
 }

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::decided::{Decided, Effect};
 use super::entry::{Cause, Entry, NodeId};
+use super::loss::Loss;
 
 /// Older happenings are forgotten.
 const KEPT: usize = 1_000;
+/// Of older losses it is not known any more what they were.
+const LOSSES_KEPT: usize = 32;
 
 /// An entry, with when and by whom it was proposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,26 +113,49 @@ pub enum What {
 
 /// The last happenings, oldest first. Clones share them until one of them changes: leases are renewed all the time, and do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct History(Arc<VecDeque<Happening>>);
+pub struct History {
+    happenings: Arc<VecDeque<Happening>>,
+    /// With the names of their storages.
+    losses: Arc<VecDeque<(String, Arc<Loss>)>>,
+}
 
 impl History {
     /// The last ones, oldest first.
     pub fn happenings(&self) -> impl DoubleEndedIterator<Item = &Happening> {
-        self.0.iter()
+        self.happenings.iter()
+    }
+
+    /// What was lost in the last failovers, oldest first, with the names of the storages.
+    pub fn losses(&self) -> impl Iterator<Item = (&str, &Arc<Loss>)> {
+        self.losses.iter().map(|(storage, loss)| (storage.as_str(), loss))
+    }
+
+    /// What happened before is forgotten; `None`: nothing is.
+    pub fn forgets_before_millis(&self) -> Option<u64> {
+        let first = self.happenings.front().filter(|_| self.happenings.len() >= KEPT)?;
+        Some(first.at_millis)
     }
 
     /// Whether nothing has happened to one since it was a clone of the other.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.happenings, &other.happenings) && Arc::ptr_eq(&self.losses, &other.losses)
     }
 
     /// Something has happened.
     pub fn add(&mut self, happening: Happening) {
-        let happenings = Arc::make_mut(&mut self.0);
+        let happenings = Arc::make_mut(&mut self.happenings);
         happenings.push_back(happening);
         while happenings.len() > KEPT {
             happenings.pop_front();
+        }
+    }
+
+    /// This was lost.
+    pub fn lose(&mut self, storage: &str, loss: &Arc<Loss>) {
+        let losses = Arc::make_mut(&mut self.losses);
+        losses.push_back((storage.to_owned(), Arc::clone(loss)));
+        while losses.len() > LOSSES_KEPT {
+            losses.pop_front();
         }
     }
 }
@@ -187,7 +213,7 @@ impl Chronicler {
             Entry::Pause { paused } => What::Paused { paused: *paused },
             Entry::Ban { node, banned } => What::Banned { node: name(node)?, banned: *banned },
             Entry::Acknowledge { acks } => What::Acknowledge { acks: *acks },
-            Entry::Lost { node, storage, transactions, file } => What::Lost {
+            Entry::Lost { node, storage, transactions, file, loss: _ } => What::Lost {
                 node: name(node)?,
                 storage: storage.clone(),
                 transactions: *transactions,

@@ -8,6 +8,7 @@
 //! | [`history`] | what has happened, for operators |
 //! | [`order`] | what an operator asks of a node |
 //! | [`choice`] | which replica is promoted |
+//! | [`loss`] | what was lost, for those who have seen it |
 //! | [`lease`] | the lease as those see it who must ask before each reply |
 //! | [`timing`] | how long a lease is, and how long others wait |
 //!
@@ -19,6 +20,7 @@ pub mod decided;
 pub mod entry;
 pub mod history;
 pub mod lease;
+pub mod loss;
 pub mod machine;
 pub mod order;
 pub mod timing;

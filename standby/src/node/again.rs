@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::auto::control_path;
 use super::belonging::begin_anew;
-use super::mend::{self, Lost, Repairs};
+use super::mend::{self, Repairs};
 use super::peers::Copies;
 use crate::config::NodeConfig;
 use crate::decisions::founding::{Addresses, give_up};
@@ -34,24 +34,24 @@ pub(super) enum Again {
 }
 
 impl Again {
-    /// Prepares the next start, while nothing is open. What was lost and saved.
-    pub(super) async fn prepare(self, config: &NodeConfig) -> Result<Vec<Lost>> {
+    /// Prepares the next start, while nothing is open.
+    pub(super) async fn prepare(self, config: &NodeConfig) -> Result<()> {
         let config = config.clone();
         let prepared = tokio::task::spawn_blocking(move || self.prepare_here(&config));
         prepared.await.map_err(|panic| anyhow!(panic))?
     }
 
-    fn prepare_here(self, config: &NodeConfig) -> Result<Vec<Lost>> {
+    fn prepare_here(self, config: &NodeConfig) -> Result<()> {
         match self {
             Self::Mend(repairs) => mend::mend(&config.storages, &repairs),
             Self::Refound { node, before, others, by } => {
                 begin_anew(config, node, &before, &others, by)?;
-                Ok(Vec::new())
+                Ok(())
             }
             Self::Superseded(Superseded { by, address }) => {
                 warn!(%by, at = %address, "the log of the cluster was begun anew without this node: it joins that");
                 give_up(&control_path(config)?, by, &Addresses::from([address]))?;
-                Ok(Vec::new())
+                Ok(())
             }
         }
     }

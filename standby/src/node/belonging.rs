@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use tracing::{debug, info, warn};
 
 use super::auto::{address, control_path, start};
-use super::mend::Lost;
+use super::losses;
+use super::peers::Copies;
 use crate::config::NodeConfig;
 use crate::decisions::founding::{Addresses, Founding, found, node_of, refound};
 use crate::decisions::network::Admission;
@@ -118,13 +119,13 @@ pub(super) async fn belong(
     decisions: Decisions,
     founding: Option<Founding>,
     others: Addresses,
-    lost: Vec<Lost>,
+    copies: Copies,
 ) -> Result<()> {
     if let Some(founding) = founding {
         complete(&config, &decisions, &founding).await?;
     }
     join(&config, &decisions, &others).await?;
-    tell_of_losses(&config, &decisions, lost).await;
+    losses::tell(&config, &decisions, &copies).await?;
     confirm(&config, &decisions).await?;
     tell(&config, &decisions, others).await
 }
@@ -163,16 +164,6 @@ async fn join(config: &NodeConfig, decisions: &Decisions, others: &Addresses) ->
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-/// Has the cluster's history say what was lost here.
-async fn tell_of_losses(config: &NodeConfig, decisions: &Decisions, lost: Vec<Lost>) {
-    for Lost { storage, transactions, file } in lost {
-        let entry = Entry::Lost { node: decisions.me(), storage, transactions, file };
-        while decisions.propose(entry.clone(), &config.node.name, ATTEMPT).await.is_err() {
-            tokio::time::sleep(TELL_EVERY).await;
-        }
     }
 }
 

@@ -14,16 +14,6 @@ use crate::cli::storage_spec::StorageSpec;
 use crate::progress::LoggedProgress;
 use crate::replication::copy::Repair;
 
-/// Transactions that nobody else has: they were saved, and taken back.
-pub(super) struct Lost {
-    /// The storage.
-    pub(super) storage: String,
-    /// How many.
-    pub(super) transactions: u64,
-    /// Where they were saved.
-    pub(super) file: String,
-}
-
 /// What is to be done, by the names of the storages.
 pub(super) type Repairs = BTreeMap<String, Repair>;
 
@@ -45,16 +35,15 @@ pub(super) async fn asked_for(copies: &Copies) -> Repairs {
 }
 
 /// Mends copies that nobody has open.
-pub(super) fn mend(specs: &[StorageSpec], repairs: &Repairs) -> Result<Vec<Lost>> {
-    let mut lost = Vec::new();
+pub(super) fn mend(specs: &[StorageSpec], repairs: &Repairs) -> Result<()> {
     for spec in specs {
         match repairs.get(&spec.name) {
             None => {}
             Some(Repair::SetAside) => set_aside(spec)?,
-            Some(Repair::Rewind(fork)) => lost.extend(rewind(spec, *fork)?),
+            Some(Repair::Rewind(fork)) => rewind(spec, *fork)?,
         }
     }
-    Ok(lost)
+    Ok(())
 }
 
 fn set_aside(spec: &StorageSpec) -> Result<()> {
@@ -64,7 +53,7 @@ fn set_aside(spec: &StorageSpec) -> Result<()> {
     Ok(())
 }
 
-fn rewind(spec: &StorageSpec, fork: Tid) -> Result<Option<Lost>> {
+fn rewind(spec: &StorageSpec, fork: Tid) -> Result<()> {
     let options = OpenOptions { create: false, blob_dir: spec.blob_dir.clone(), ..OpenOptions::default() };
     let progress = LoggedProgress::new(&spec.name);
     let failed = || format!("cannot rewind {}", spec.path.display());
@@ -85,14 +74,11 @@ fn rewind(spec: &StorageSpec, fork: Tid) -> Result<Option<Lost>> {
                 saved_to = ?report.saved_to,
                 "lost transactions were saved and taken back"
             );
-            let file = report.saved_to.map_or_else(String::new, |path| path.display().to_string());
-            let transactions = report.transactions.len() as u64;
-            Ok(Some(Lost { storage: spec.name.clone(), transactions, file }))
+            Ok(())
         }
         Err(error @ RewindError::CannotRewind { .. }) => {
             warn!(storage = %spec.name, %error, "the lost transactions cannot be taken back");
-            set_aside(spec)?;
-            Ok(None)
+            set_aside(spec)
         }
         Err(error) => Err(error).with_context(failed),
     }

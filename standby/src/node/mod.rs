@@ -6,6 +6,7 @@ mod belonging;
 mod conductor;
 mod handover;
 mod listeners;
+mod losses;
 mod mend;
 mod peers;
 mod readiness;
@@ -93,19 +94,14 @@ fn service_settings(config: &NodeConfig) -> ServiceSettings {
 }
 
 async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
-    let mut lost = Vec::new();
-    while let Some(again) = run_once(&config, &mut signals, std::mem::take(&mut lost)).await? {
-        lost = again.prepare(&config).await?;
+    while let Some(again) = run_once(&config, &mut signals).await? {
+        again.prepare(&config).await?;
     }
     Ok(())
 }
 
-/// Runs until the node is to stop, or must start once more. What was lost before is told to the cluster.
-async fn run_once(
-    config: &NodeConfig,
-    signals: &mut Signals,
-    lost: Vec<mend::Lost>,
-) -> Result<Option<Again>> {
+/// Runs until the node is to stop, or must start once more.
+async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<Again>> {
     let NodeConfig { node, zeo, limits, storages, .. } = config;
     let started = SystemTime::now();
     // Bound first: a port that is taken is found before a large file is indexed.
@@ -139,6 +135,7 @@ async fn run_once(
         Ok((copy.name().to_owned(), copy))
     });
     let copies: Copies = Arc::new(copies.collect::<Result<_>>()?);
+    losses::note_own(&copies).await;
     info!(node = %node.name, group = %node.group, role = ?node.role, "starting");
 
     let (stop, stopped) = watch::channel(false);
@@ -179,8 +176,9 @@ async fn run_once(
             let decisions = started.decisions.clone();
             background.spawn(auto::follow(targets, idle, decisions, options, identity, copies.clone()));
             let (founding, others) = (started.founding.clone(), started.others.clone());
-            let belonging =
-                belonging::belong(config.clone(), started.decisions.clone(), founding, others, lost);
+            let decisions = started.decisions.clone();
+            background.spawn(losses::keep_noting(decisions.known(), copies.clone()));
+            let belonging = belonging::belong(config.clone(), decisions, founding, others, copies.clone());
             background.spawn(async move {
                 if let Err(error) = belonging.await {
                     warn!(error = format!("{error:#}"), "this node cannot join its cluster");

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod gate;
 pub mod invalidations;
 pub mod locks;
+mod losses;
 pub mod mailbox;
 pub mod oids;
 pub mod packing;
@@ -14,7 +15,7 @@ pub mod publications;
 pub mod recess;
 pub mod stats;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,11 +34,13 @@ use self::clients::{Clients, Registration};
 use self::gate::Gate;
 use self::invalidations::InvalidationPolicy;
 use self::locks::{Answer, Claims, LockTable, Owner};
+use self::losses::Losses;
 use self::mailbox::{Event, Mailbox};
 use self::oids::OidAllocator;
 use self::packing::Packing;
 use self::publications::{Publications, SessionId};
 use self::stats::Stats;
+use crate::failover::loss::Loss;
 
 /// How one storage is served.
 #[derive(Clone, Debug)]
@@ -74,6 +77,7 @@ struct Shared {
     /// The reigns that wrote what the storage has.
     epochs: Mutex<Epochs>,
     bulletin: Bulletin,
+    losses: Losses,
 }
 
 /// What the committer's thread and the sessions both touch.
@@ -127,6 +131,7 @@ impl Service {
             numbers,
             epochs: Mutex::default(),
             bulletin: Bulletin::default(),
+            losses: Losses::default(),
         })))
     }
 
@@ -260,13 +265,28 @@ impl Service {
     }
 
     /// The objects changed since `tid`, as of the transaction `view`; `None` where the client must drop its
-    /// whole cache: also one that has seen a transaction which was lost. May read the log: call it where blocking is
+    /// whole cache: also one that has seen a transaction which was lost, if it is not known what that wrote. May read the log: call it where blocking is
     /// allowed.
     pub fn invalidations(&self, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, replica::ReadError> {
-        if !self.epochs().survives(tid) {
-            return Ok(None);
+        let answer = |tid| -> Result<Option<Vec<Oid>>, replica::ReadError> {
+            if !self.epochs().survives(tid) {
+                return Ok(None);
+            }
+            self.0.options.invalidations.answer(&self.0.storage, self.publications(), tid, view)
+        };
+        if let Some(changed) = answer(tid)? {
+            return Ok(Some(changed));
         }
-        self.0.options.invalidations.answer(&self.0.storage, self.publications(), tid, view)
+        let Some(loss) = self.0.losses.with(tid) else { return Ok(None) };
+        Ok(answer(loss.fork)?.map(|since| {
+            let changed: BTreeSet<Oid> = since.into_iter().chain(loss.oids.iter().copied()).collect();
+            changed.into_iter().collect()
+        }))
+    }
+
+    /// These transactions are not of this storage's history, and clients may have seen them.
+    pub fn note_loss(&self, loss: Arc<Loss>) {
+        self.0.losses.note(loss);
     }
 
     /// The reigns that wrote what the storage has, as they are known now.

@@ -32,13 +32,17 @@ impl SmallDisk {
 
     /// Takes all that is left of it but so many bytes, in a file that it returns: with it removed there is room again.
     pub fn fill(&self, leave: u64) -> Result<PathBuf> {
-        let filesystem = rustix::fs::statvfs(&self.folder)?;
-        let free = filesystem.f_bavail * filesystem.f_frsize;
         let path = self.folder.join("filling");
         let file = std::fs::File::create(&path)?;
-        let taken = free.checked_sub(leave).context("less is left already")?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, taken)?;
-        Ok(path)
+        loop {
+            let filesystem = rustix::fs::statvfs(&self.folder)?;
+            let free = filesystem.f_bavail * filesystem.f_frsize;
+            let taken = free.checked_sub(leave).context("less is left already")?;
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, taken) {
+                Err(rustix::io::Errno::NOSPC) => {} // somebody else has taken some meanwhile
+                other => return other.map(|()| path).map_err(Into::into),
+            }
+        }
     }
 }
 

@@ -74,6 +74,11 @@ pub enum Event {
         /// What was used, exactly.
         used: Ceilings,
     },
+    /// The other answer to it: that will not be, or not soon enough.
+    NotDrained {
+        /// Who.
+        to: NodeId,
+    },
     /// An operator wants a node to be the primary, whether it would be chosen or not, once the last lease has ended.
     Promote {
         /// Who.
@@ -186,6 +191,8 @@ struct Leader {
     next_seq: u64,
     used: Ceilings,
     handing: Option<HandOver>,
+    /// A switchover was given up, and its promotion may be decided yet: until a later lease is.
+    in_doubt: bool,
     /// Another's promotion after this lease was proposed: nothing is committed before a later one is decided.
     stopped_after: Option<u64>,
 }
@@ -334,6 +341,13 @@ impl Failover {
                     self.propose_successor(&mut actions);
                 }
             }
+            Event::NotDrained { to } => {
+                if let Role::Primary(leader) = &mut self.role
+                    && leader.handing.as_ref().is_some_and(|handing| handing.to == to)
+                {
+                    leader.give_up(&mut actions);
+                }
+            }
             Event::Promote { node, within } => {
                 if let Role::Watching { wanted, .. } = &mut self.role {
                     *wanted = Some((node, clock.now + within));
@@ -347,7 +361,8 @@ impl Failover {
 
     fn hand_over(&mut self, clock: Clock, to: NodeId, within: Duration, actions: &mut Vec<Action>) {
         let may = self.decided.members().get(&to).is_some_and(|member| member.electable);
-        if let Role::Primary(leader @ Leader { open: true, handing: None, .. }) = &mut self.role
+        if let Role::Primary(leader @ Leader { open: true, handing: None, in_doubt: false, .. }) =
+            &mut self.role
             && may
             && to != self.me
         {
@@ -392,7 +407,9 @@ impl Failover {
                             leader.lease_until = Some(clock.now + *lease);
                         }
                         leader.open_or_close(clock.now, actions);
-                        if goes_on {
+                        if goes_on && std::mem::take(&mut leader.in_doubt) {
+                            actions.push(Action::Resume);
+                        } else if goes_on {
                             // This renewal was faster than the promotion.
                             self.propose_successor(actions);
                         }
@@ -434,6 +451,7 @@ impl Failover {
             next_seq: reign.seq + 1,
             used: Ceilings::default(),
             handing: None,
+            in_doubt: false,
             stopped_after: None,
         });
         actions.push(Action::Prepare { epoch });
@@ -444,8 +462,7 @@ impl Failover {
         let Role::Primary(leader) = &mut self.role else { return };
         leader.open_or_close(clock.now, actions);
         if leader.handing.as_ref().is_some_and(|handing| clock.now >= handing.until) {
-            leader.handing = None;
-            actions.push(Action::Resume);
+            leader.give_up(actions);
         }
         if leader.stopped_after.is_some() && leader.handing.is_some() {
             return; // the promotion follows the last lease: there should be no other
@@ -550,6 +567,15 @@ impl Leader {
                 self.above.tid = self.above.tid.max(ceilings.tid);
                 self.above.oid = self.above.oid.max(ceilings.oid);
             }
+        }
+    }
+
+    /// Hands over no more. Whether that is so, where the promotion was proposed, the log says.
+    fn give_up(&mut self, actions: &mut Vec<Action>) {
+        self.handing = None;
+        self.in_doubt = self.stopped_after.is_some();
+        if !self.in_doubt {
+            actions.push(Action::Resume);
         }
     }
 

@@ -339,7 +339,10 @@ impl Conductor {
                 Ok(used) => {
                     let _ = events.send(Event::Drained { to, used });
                 }
-                Err(why) => *missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(why),
+                Err(why) => {
+                    *missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                    let _ = events.send(Event::NotDrained { to });
+                }
             }
         });
     }

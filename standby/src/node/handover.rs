@@ -9,6 +9,8 @@ use crate::service::recess::Recess;
 
 /// How often it is looked at whether the other has everything.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// When what is missing has not changed for so long, it is given up: clients wait, and no longer than for a failover.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// What speaks against handing over to a node now, as an operator reads it. Empty: nothing.
 pub(super) fn objections(decided: &Decided, me: NodeId, to: NodeId, copies: &Copies) -> Vec<String> {
@@ -65,8 +67,8 @@ fn of_the_cluster(decided: &Decided, me: NodeId, to: NodeId) -> Vec<String> {
     found
 }
 
-/// Waits until nothing is being committed and a node has everything. Says what was used; or, after the limit, what was
-/// missing.
+/// Waits until nothing is being committed and a node has everything. Says what was used; or, after the limit or when it
+/// comes no closer, what was missing.
 pub(super) async fn drained(
     copies: &Copies,
     recesses: &[Recess],
@@ -75,9 +77,14 @@ pub(super) async fn drained(
     within: Duration,
 ) -> Result<Ceilings, String> {
     let until = Instant::now() + within;
+    let (mut before, mut since) = (None, Instant::now());
     loop {
         let Some(missing) = missing(copies, recesses, name) else { return Ok(used()) };
-        if Instant::now() >= until {
+        let now = Instant::now();
+        if before.as_ref() != Some(&missing) {
+            (before, since) = (Some(missing.clone()), now);
+        }
+        if now >= until || now >= since + STALLED_AFTER {
             return Err(missing);
         }
         tokio::time::sleep(LOOK_EVERY).await;

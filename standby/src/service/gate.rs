@@ -63,8 +63,13 @@ impl Service {
     /// This node commits no more. What waits to be published may be lost: it waits until that is known.
     pub fn hold_what_waits(&self) {
         let mut gate = self.0.exchange.gate();
-        // Also when nothing waits now: clients leave in their own time, and may commit until then.
-        (gate.hold, gate.acks) = (Hold::Held, None);
+        gate.acks = None;
+        // Who follows another publishes nothing of its own clients anyway, and what is on its way from that one ends up in
+        // the file: the stream waits until it is published.
+        if !matches!(gate.hold, Hold::Following) {
+            // Also when nothing waits now: clients leave in their own time, and may commit until then.
+            gate.hold = Hold::Held;
+        }
     }
 
     /// A lease goes on: publishes what waited for that.

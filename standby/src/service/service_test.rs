@@ -136,3 +136,19 @@ async fn what_clients_commit_at_a_node_that_is_not_the_primary_any_more_is_not_a
     assert_eq!(published(), 1);
     assert_eq!(service.lock_status().0, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_from_one_node_is_published_when_another_is_to_be_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = service(&folder);
+    let mut applied = service.applied();
+    service.hold(Hold::Following);
+    service.hold_what_waits();
+    let mut transaction = service.storage().begin();
+    transaction.set_tid(Tid::new(7));
+    transaction.store(Oid::new(1), b"a record").expect("stored");
+    let reservation = service.storage().reserve(&transaction).expect("space");
+    service.apply(vec![(transaction, reservation)]);
+    let told = tokio::time::timeout(LIMIT, applied.recv()).await.expect("in time").expect("it goes on");
+    assert_eq!(told.outcome.expect("it is committed"), Tid::new(7));
+}

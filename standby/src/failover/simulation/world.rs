@@ -20,6 +20,8 @@ const TROUBLE: Duration = Duration::from_secs(10);
 const WRITING: Duration = Duration::from_secs(14);
 const END: Duration = Duration::from_secs(20);
 /// Objects that are written again and again.
+/// So often a primary that hands over looks whether the other has everything, before it gives up.
+const DRAIN_LOOKS: usize = 200;
 const OBJECTS: u64 = 6;
 const READERS: usize = 3;
 
@@ -96,6 +98,8 @@ pub(super) enum Happening {
         node: usize,
         starts: u64,
         to: NodeId,
+        /// How often it is looked at again.
+        looks: usize,
     },
     Acknowledged {
         to: usize,
@@ -316,9 +320,9 @@ impl World {
                     self.begin(node, epoch, above);
                 }
             }
-            Happening::Drain { node, starts, to } => {
+            Happening::Drain { node, starts, to, looks } => {
                 if self.is_same(node, starts) {
-                    self.drain(node, to);
+                    self.drain(node, to, looks);
                 }
             }
             Happening::Acknowledged { to, starts, by, tid } => {
@@ -428,7 +432,7 @@ impl World {
                 }
                 Action::Drain { to, .. } => {
                     self.sites[node].memory.as_mut().expect("it is up").draining = Some(to);
-                    self.later(Duration::ZERO, Happening::Drain { node, starts, to });
+                    self.later(Duration::ZERO, Happening::Drain { node, starts, to, looks: DRAIN_LOOKS });
                 }
                 Action::Resume => self.sites[node].memory.as_mut().expect("it is up").draining = None,
                 Action::Prepare { epoch } => {
@@ -542,7 +546,7 @@ impl World {
     }
 
     /// Whether the one to whom a primary hands over has everything.
-    fn drain(&mut self, node: usize, to: NodeId) {
+    fn drain(&mut self, node: usize, to: NodeId, looks: usize) {
         let linked = |a: usize, b: usize| !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a));
         let Some(other) = self.sites.iter().position(|site| site.id == to) else { return };
         let (site, target) = (&self.sites[node], &self.sites[other]);
@@ -550,7 +554,11 @@ impl World {
         let has_all = linked(node, other) && target.up && target.disk.common(&site.disk) == site.disk.last();
         if memory.busy || memory.hidden_from.is_some_and(|hidden| hidden < site.disk.log.len()) || !has_all {
             let starts = site.starts;
-            return self.later(Duration::from_millis(5), Happening::Drain { node, starts, to });
+            if looks == 0 {
+                return self.tell(node, Event::NotDrained { to });
+            }
+            let looks = looks - 1;
+            return self.later(Duration::from_millis(5), Happening::Drain { node, starts, to, looks });
         }
         let used = site.used();
         // That nothing is committed from now on must not depend on this.

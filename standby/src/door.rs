@@ -87,7 +87,12 @@ impl Door {
 
     /// Whether clients are let in at once.
     pub fn is_open(&self) -> bool {
-        self.state.borrow().readiness == Readiness::Open
+        self.readiness() == Readiness::Open
+    }
+
+    /// Whether clients are let in.
+    pub fn readiness(&self) -> Readiness {
+        self.state.borrow().readiness
     }
 
     /// A place to wait at.

@@ -132,6 +132,11 @@ impl Vitals {
         }
     }
 
+    /// Its lease holds, or it is the primary and needs none.
+    pub(super) fn may_commit(&self) -> bool {
+        self.part == Part::Primary && self.may_commit
+    }
+
     /// Read-write clients are served.
     pub(super) fn writes(&self) -> Result<&'static str, String> {
         match self.read_write {

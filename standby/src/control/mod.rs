@@ -6,6 +6,7 @@ mod guard;
 mod health;
 mod history;
 mod lag;
+mod metrics;
 mod operator;
 mod refusal;
 mod sockets;
@@ -69,6 +70,7 @@ pub async fn serve(sockets: Vec<Socket>, subject: Subject, stopped: watch::Recei
         .route("/v1/forget", post(operator::forget))
         .route("/v1/acknowledgements", post(operator::acknowledgements))
         .merge(health::router())
+        .merge(metrics::router())
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

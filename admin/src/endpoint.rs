@@ -72,7 +72,9 @@ impl Endpoint {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
             _ => {
-                return Ok(Self::Unix(Path::new(address.strip_prefix("unix:").unwrap_or(address)).to_owned()));
+                return Ok(Self::Unix(
+                    Path::new(address.strip_prefix("unix:").unwrap_or(address)).to_owned(),
+                ));
             }
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);

@@ -38,7 +38,7 @@ pub struct Node {
 }
 
 /// A loopback address that no other node of this or another process has.
-fn own_address() -> Ipv4Addr {
+pub fn own_address() -> Ipv4Addr {
     static NODES: AtomicU8 = AtomicU8::new(1);
     let process = std::process::id();
     let byte = |number: u32| (number % 250) as u8 + 1;

@@ -7,6 +7,7 @@ pub mod datafile;
 pub mod decided;
 pub mod disk;
 pub mod driver;
+pub mod haproxy;
 pub mod http;
 pub mod link;
 pub mod namespace;

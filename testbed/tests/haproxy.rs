@@ -40,9 +40,9 @@ fn local(folder: &Path) -> Result<[Node; 3]> {
     Ok(nodes)
 }
 
-/// The name of the node that a client gets to; `None`: it is served by nobody now.
-fn served_by(address: SocketAddr, read_only: bool) -> Result<Option<String>> {
-    let ask = async {
+/// A client, and the name of the node that it gets to; `None`: it is served by nobody now.
+async fn enter(address: SocketAddr, read_only: bool) -> Option<(Connection, String)> {
+    let enter = async {
         let mut connection = match read_only {
             true => Connection::open_read_only(address).await.ok()?,
             false => Connection::open(address).await.ok()?,
@@ -50,26 +50,41 @@ fn served_by(address: SocketAddr, read_only: bool) -> Result<Option<String>> {
         let info = connection.call("get_info", &[]).await.ok()?;
         let (_, path) = info.as_dict()?.iter().find(|(key, _)| key.as_str() == Some("name"))?;
         // Each node's data is in a folder of its name.
-        Some(Path::new(path.as_str()?).parent()?.file_name()?.to_str()?.to_owned())
+        let folder = Path::new(path.as_str()?).parent()?.file_name()?.to_str()?.to_owned();
+        Some((connection, folder))
     };
-    Ok(runtime()?.block_on(async { tokio::time::timeout(A_WHILE, ask).await }).ok().flatten())
+    tokio::time::timeout(A_WHILE, enter).await.ok().flatten()
 }
 
-/// The nodes that get a dozen read-only clients.
+fn served_by(address: SocketAddr, read_only: bool) -> Result<Option<String>> {
+    Ok(runtime()?.block_on(enter(address, read_only)).map(|(_, name)| name))
+}
+
+/// The nodes among which a dozen read-only clients are spread.
 fn readers(balancer: &Haproxy) -> Result<BTreeSet<String>> {
-    let served = (0..12).map(|_| served_by(balancer.zeo_ro(), true)).collect::<Result<Vec<_>>>()?;
-    Ok(served.into_iter().flatten().collect())
+    let address = balancer.zeo_ro();
+    let all: Vec<_> = runtime()?.block_on(async {
+        let clients: Vec<_> = (0..12).map(|_| tokio::spawn(enter(address, true))).collect();
+        let mut entered = Vec::new();
+        for client in clients {
+            entered.extend(client.await.ok().flatten());
+        }
+        entered // all of them at one time
+    });
+    Ok(all.into_iter().map(|(_, name)| name).collect())
 }
 
 /// Waits until read-only clients get to exactly these nodes, and read-write ones to that.
 fn wait_for_routes(balancer: &Haproxy, writers: &str, readers_at: &[&str]) -> Result<()> {
     let mut last = None;
+    let began = std::time::Instant::now();
     let waited = poll::until("clients at the right nodes", poll::PATIENCE, || {
         let found = (served_by(balancer.zeo(), false)?, readers(balancer)?);
         let is_right = found.0.as_deref() == Some(writers) && found.1.iter().eq(readers_at);
         last = Some(found);
         Ok(is_right.then_some(()))
     });
+    eprintln!("writers at {writers}, readers at {readers_at:?} after {:.1?}", began.elapsed());
     waited.with_context(|| format!("writers should be at {writers}, readers at {readers_at:?}: {last:?}"))
 }
 

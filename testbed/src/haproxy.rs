@@ -21,15 +21,16 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts it in front of four nodes; `None` where the machine has none, which is said.
+    /// Starts it in front of four nodes, whose health it checks with these further options; `None` where the machine has none, which is said.
     ///
     /// # Errors
     /// It does not take the example, or does not start.
-    pub fn start(folder: &Path, nodes: &[&Node; 4]) -> Result<Option<Self>> {
+    pub fn start(folder: &Path, nodes: &[&Node; 4], check: &str) -> Result<Option<Self>> {
         let Some(program) = place::program("haproxy", "haproxy") else { return Ok(None) };
         let address = own_address();
         let example = std::fs::read_to_string(place::repository().join("docs/examples/haproxy.cfg"))?;
         let mut text = example.replace("0.0.0.0:", &format!("{address}:"));
+        text = text.replace("default-server check ", &format!("default-server check {check} "));
         for (name, node) in NAMES.iter().zip(nodes) {
             let named = format!("{name}.example.org");
             ensure!(text.contains(&named), "the example names no {named}");

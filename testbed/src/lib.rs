@@ -2,6 +2,7 @@
 //! is left. The benchmarks (`standby-testbed bench`) and the process tests (`tests/`) are built on this.
 
 pub mod bench;
+pub mod certificates;
 pub mod cluster;
 pub mod datafile;
 pub mod decided;

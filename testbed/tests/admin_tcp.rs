@@ -1,10 +1,11 @@
 //! The control API over TCP: who is let in, who is refused and how, and what is written of both.
 
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use standby_testbed::certificates::Certificates;
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::runtime;
 use standby_testbed::http::{Request, Response, get};
@@ -168,49 +169,11 @@ fn changes_are_written_of_with_who_wanted_them_and_from_where() -> Result<()> {
     node.stop()
 }
 
-/// Certificates that `openssl` makes.
-struct Certificates(PathBuf);
-
-impl Certificates {
-    /// Of an authority, of `node`, of `alice` whom that knows, and of `mallory` whom nobody does.
-    fn make(folder: &Path, node: std::net::IpAddr) -> Result<Option<Self>> {
-        if place::program("openssl", "openssl").is_none() {
-            return Ok(None);
-        }
-        let made = Self(folder.to_owned());
-        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-        let own = |name: &str, authority: Option<&str>, extension: &str| -> Result<()> {
-            let mut openssl = Command::new("openssl");
-            openssl.args(["req", "-x509"]).args(curve).args(["-subj", &format!("/O=Example/CN={name}")]);
-            openssl.args(["-addext", extension]);
-            openssl.args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")]);
-            if let Some(authority) = authority {
-                openssl.args(["-CA", &format!("{authority}.pem"), "-CAkey", &format!("{authority}.key")]);
-                openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-            }
-            let output = openssl.current_dir(folder).output()?;
-            ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
-            Ok(())
-        };
-        let usage = "keyUsage=critical,digitalSignature,keyCertSign";
-        own("authority", None, usage)?;
-        own("strangers", None, usage)?;
-        own("node", Some("authority"), &format!("subjectAltName=IP:{node}"))?;
-        own("alice", Some("authority"), "extendedKeyUsage=clientAuth")?;
-        own("mallory", Some("strangers"), "extendedKeyUsage=clientAuth")?;
-        Ok(Some(made))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
 #[test]
 fn over_tls_a_certificate_stands_for_the_token_and_the_tool_says_what_is_wrong() -> Result<()> {
     let folder = place::scratch("admin-tls")?;
     let mut node = Node::new(folder.path(), "a", Follows::Decided(None))?;
-    let Some(made) = Certificates::make(folder.path(), node.admin().ip())? else { return Ok(()) };
+    let Some(made) = Certificates::make(folder.path(), &[node.admin().ip()])? else { return Ok(()) };
     let admin = format!(
         "token = \"{TOKEN}\"\ncertificate = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\n",
         made.path("node.pem"),
@@ -267,7 +230,7 @@ fn over_tls_a_certificate_stands_for_the_token_and_the_tool_says_what_is_wrong()
 fn without_tls_the_tool_says_that_a_node_speaks_none() -> Result<()> {
     let folder = place::scratch("admin-plain")?;
     let mut node = node(folder.path(), &with_token())?;
-    let Some(made) = Certificates::make(folder.path(), node.admin().ip())? else { return Ok(()) };
+    let Some(made) = Certificates::make(folder.path(), &[node.admin().ip()])? else { return Ok(()) };
     let (done, told) = tool(&node, "https", &["--ca", &made.path("authority.pem")], &["status"])?;
     ensure!(!done && told.contains("no TLS with https://127."), "{told}");
     node.stop()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use standby_control::Switchover;
+use standby_testbed::certificates::Certificates;
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::{change, primary, runtime, wait_for_followers};
 use standby_testbed::driver::Connection;
@@ -25,6 +26,7 @@ const A_WHILE: Duration = Duration::from_secs(5);
 fn local(folder: &Path) -> Result<[Node; 3]> {
     let mut a = Node::new(folder, "a", Follows::Decided(None))?;
     a.set_admin(ADMIN);
+    a.set_replication("acks = 1"); // what was acknowledged survives the failover
     a.configure(Follows::Decided(None))?;
     a.init()?;
     a.start()?;
@@ -120,7 +122,7 @@ fn clients_behind_a_load_balancer_get_to_the_primary_and_to_replicas_that_are_no
     d.configure(Follows::Address(link.address()))?;
     d.start()?;
     let [a, b, c] = &nodes;
-    let Some(balancer) = Haproxy::start(folder.path(), &[a, b, c, &d])? else { return Ok(()) };
+    let Some(balancer) = Haproxy::start(folder.path(), &[a, b, c, &d], "")? else { return Ok(()) };
     let mut writer = client(folder.path(), "writer", "writer", balancer.zeo())?;
     let reader = client(folder.path(), "reader", "reader", balancer.zeo_ro())?;
     writes(&mut writer, "first")?;
@@ -169,12 +171,17 @@ fn clients_behind_a_load_balancer_get_to_the_primary_and_to_replicas_that_are_no
 fn without_a_replica_readers_get_to_the_primary_and_without_that_to_anybody() -> Result<()> {
     let folder = place::scratch("haproxy")?;
     let mut a = Node::new(folder.path(), "a", Follows::Decided(None))?;
-    a.set_admin(ADMIN);
+    let mut b = Node::new(folder.path(), "b", Follows::Decided(Some(&a)))?;
+    // Health is asked for over TLS.
+    let addresses = [a.admin().ip(), b.admin().ip()];
+    let Some(made) = Certificates::make(folder.path(), &addresses)? else { return Ok(()) };
+    let (certificate, key) = (made.path("node.pem"), made.path("node.key"));
+    let admin = format!("{ADMIN}certificate = \"{certificate}\"\nkey = \"{key}\"\n");
+    a.set_admin(&admin);
     a.configure(Follows::Decided(None))?;
     a.init()?;
     a.start()?;
-    let mut b = Node::new(folder.path(), "b", Follows::Decided(Some(&a)))?;
-    b.set_admin(ADMIN);
+    b.set_admin(&admin);
     b.configure(Follows::Decided(Some(&a)))?;
     b.start()?;
     let mut witness = Node::new(folder.path(), "w", Follows::Votes(&a))?;
@@ -182,7 +189,8 @@ fn without_a_replica_readers_get_to_the_primary_and_without_that_to_anybody() ->
     // These two never run.
     let (c, d) =
         (Node::new(folder.path(), "c", Follows::Nobody)?, Node::new(folder.path(), "d", Follows::Nobody)?);
-    let Some(balancer) = Haproxy::start(folder.path(), &[&a, &b, &c, &d])? else { return Ok(()) };
+    let check = format!("check-ssl ca-file {}", made.path("authority.pem"));
+    let Some(balancer) = Haproxy::start(folder.path(), &[&a, &b, &c, &d], &check)? else { return Ok(()) };
     wait_for_routes(&balancer, "a", &["b"])?;
     poll::until("the witness to belong", poll::PATIENCE, || {
         Ok(a.status()?

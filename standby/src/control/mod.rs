@@ -20,9 +20,11 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::Json;
 use axum::routing::{get, post};
-use tokio::sync::watch;
+use replica::ReadError;
+use standby_control::NodeStatus;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::guard::Guard;
@@ -36,6 +38,8 @@ use crate::node::{Copies, Doors, Part, Surroundings};
 
 /// No request is longer, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// So many threads that wait for the disk are taken from clients at one time, however many ask.
+const LOOKS_MAX: usize = 2;
 
 /// What the control API tells about.
 pub struct Subject {
@@ -83,11 +87,18 @@ pub async fn serve(sockets: Vec<Socket>, subject: Subject, stopped: watch::Recei
     while serving.join_next().await.is_some() {}
 }
 
-async fn status(State(subject): State<Arc<Subject>>) -> Response {
-    // Counting what followers lack may wait for the disk.
-    let told = tokio::task::spawn_blocking(move || status::of_node(&subject)).await.expect("no panic");
-    match told {
-        Ok(status) => Json(status).into_response(),
-        Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+async fn status(State(subject): State<Arc<Subject>>) -> Result<Json<NodeStatus>, Refusal> {
+    look(subject, status::of_node).await.map(Json)
+}
+
+/// Looks at what may wait for the disk: what followers lack is counted in the log.
+async fn look<T: Send + 'static>(
+    subject: Arc<Subject>,
+    at: fn(&Subject) -> Result<T, ReadError>,
+) -> Result<T, Refusal> {
+    static LOOKS: Semaphore = Semaphore::const_new(LOOKS_MAX);
+    let look = LOOKS.acquire().await.expect("it is never closed");
+    let seen = tokio::task::spawn_blocking(move || at(&subject)).await.expect("no panic");
+    drop(look);
+    seen.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

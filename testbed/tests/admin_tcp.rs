@@ -9,7 +9,7 @@ use standby_testbed::certificates::Certificates;
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::runtime;
 use standby_testbed::http::{Request, Response, get};
-use standby_testbed::place;
+use standby_testbed::{place, poll};
 
 const TOKEN: &str = "a token of the testbed";
 const AUTHORIZED: &str = "Authorization: Bearer a token of the testbed";
@@ -160,12 +160,17 @@ fn changes_are_written_of_with_who_wanted_them_and_from_where() -> Result<()> {
         ("user ", "from=\"the local socket\"", "paused: false"),
     ] {
         ensure!(lines("an operator asks for a change", &[who, from, wanted]) == 1, "{log}");
-        ensure!(lines("an operator's change was made", &[who, from, "/v1/pause"]) == 1, "{log}");
+        ensure!(lines("what an operator asked for was done", &[who, from, "/v1/pause"]) == 1, "{log}");
     }
     // What is refused is no change.
     let (done, told) = tool(&node, "http", &with_token, &["ban", "x"])?;
     ensure!(!done && told.contains("refused: no node \"x\" belongs to the cluster"), "{told}");
-    ensure!(!node.log()?.lines().any(|line| line.contains("change was made") && line.contains("/v1/ban")));
+    ensure!(
+        !node
+            .log()?
+            .lines()
+            .any(|line| line.contains("what an operator asked for was done") && line.contains("/v1/ban"))
+    );
     node.stop()
 }
 
@@ -233,6 +238,25 @@ fn without_tls_the_tool_says_that_a_node_speaks_none() -> Result<()> {
     let Some(made) = Certificates::make(folder.path(), &[node.admin().ip()])? else { return Ok(()) };
     let (done, told) = tool(&node, "https", &["--ca", &made.path("authority.pem")], &["status"])?;
     ensure!(!done && told.contains("no TLS with https://127."), "{told}");
+    node.stop()
+}
+
+#[test]
+fn those_who_hold_connections_and_ask_nothing_do_not_keep_the_operator_out() -> Result<()> {
+    let folder = place::scratch("admin-idle")?;
+    let mut node = node(folder.path(), &with_token())?;
+    let held: Vec<_> =
+        (0..300).map(|_| std::net::TcpStream::connect(node.admin())).collect::<Result<_, _>>()?;
+    node.wait_for_log("there are as many as the limit allows")?;
+    ensure!(get(node.admin(), "/live").is_err(), "there is no place");
+    ensure!(
+        Request::new("GET", "/v1/status").send_to(&node.socket())?.status == 200,
+        "the socket has its own"
+    );
+    poll::until("those who ask nothing to be hung up on", poll::PATIENCE, || {
+        Ok(get(node.admin(), "/live").is_ok().then_some(()))
+    })?;
+    drop(held);
     node.stop()
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn pass(
         write_refusal(&guard.inside, &caller, &method, &path, refusal);
     } else if method == Method::POST && response.status().is_success() {
         let from = from(&caller);
-        info!(%caller, from, path, took = ?began.elapsed(), "an operator's change was made");
+        info!(%caller, from, path, took = ?began.elapsed(), "what an operator asked for was done");
     }
     response
 }

@@ -37,6 +37,8 @@ const CONNECTIONS_MAX: usize = 256;
 const TLS_HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a request's head may take to come, and a connection may be idle.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// Of a certificate's subject, so much is kept, in bytes.
+const SUBJECT_BYTES_MAX: usize = 200;
 /// How long answers that are on their way may take when the node stops.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
@@ -177,12 +179,10 @@ impl Stream {
 
 /// Whose certificate it is, if one was shown; then it is trusted.
 fn certified(stream: &TlsStream<TcpStream>) -> Identity {
-    match stream.get_ref().1.peer_certificates() {
-        Some([own, ..]) => {
-            Identity::Certificate(tls::subject(own).unwrap_or_else(|| "without a subject".to_owned()))
-        }
-        _ => Identity::Unknown,
-    }
+    let Some([own, ..]) = stream.get_ref().1.peer_certificates() else { return Identity::Unknown };
+    let mut subject = tls::subject(own).unwrap_or_else(|| "without a subject".to_owned());
+    subject.truncate(subject.floor_char_boundary(SUBJECT_BYTES_MAX));
+    Identity::Certificate(subject)
 }
 
 async fn converse<S>(stream: S, caller: Caller, router: Router, mut stopped: watch::Receiver<bool>)

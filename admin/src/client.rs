@@ -1,17 +1,19 @@
 //! Asking a node.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{Method, Request};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use standby_control::{Done, Failure, HistoryAnswer, NodeStatus};
-use tokio::net::UnixStream;
+
+use crate::endpoint::{Endpoint, Proof};
 
 /// No answer is longer, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -22,13 +24,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A node's control API.
 #[derive(Clone, Debug)]
 pub struct Client {
-    socket: PathBuf,
+    endpoint: Endpoint,
+    /// What `Authorization` says; never shown.
+    authorization: Option<HeaderValue>,
 }
 
 impl Client {
-    /// The one on this address, as it is written in configurations: `unix:PATH`, or just the path.
-    pub fn new(address: &str) -> Self {
-        Self { socket: Path::new(address.strip_prefix("unix:").unwrap_or(address)).to_owned() }
+    /// The one at this socket, as it is written in configurations: `unix:PATH`, or just the path.
+    pub fn new(socket: &str) -> Self {
+        let path = Path::new(socket.strip_prefix("unix:").unwrap_or(socket));
+        Self { endpoint: Endpoint::Unix(path.to_owned()), authorization: None }
+    }
+
+    /// The one at this address: `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`.
+    ///
+    /// # Errors
+    /// The address is none, or a file cannot be read.
+    pub fn open(address: &str, proof: &Proof) -> Result<Self> {
+        let authorization = proof.token_file.as_deref().map(authorization).transpose()?;
+        Ok(Self { endpoint: Endpoint::parse(address, proof)?, authorization })
     }
 
     /// What the node says of itself.
@@ -61,30 +75,42 @@ impl Client {
 
     async fn within<T>(&self, limit: Duration, answer: impl Future<Output = Result<T>>) -> Result<T> {
         let answer = tokio::time::timeout(limit, answer).await;
-        answer.with_context(|| format!("unix:{} did not answer in {limit:?}", self.socket.display()))?
+        answer.with_context(|| format!("{} did not answer in {limit:?}", self.endpoint))?
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T> {
-        let shown = self.socket.display();
-        let stream = UnixStream::connect(&self.socket).await.with_context(|| {
-            format!("no node answers at unix:{shown}: is it running, with `admin` in [listen]?")
-        })?;
+        let shown = &self.endpoint;
+        let stream = self.endpoint.reach().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request = Request::builder().method(method).uri(path).header("host", "standby");
-        let request = request.header("content-type", "application/json");
-        let request = request.body(Full::new(Bytes::from(body)))?;
-        let response =
-            sender.send_request(request).await.with_context(|| format!("unix:{shown} broke off"))?;
+        let request = Request::builder().method(method).uri(path).header(HOST, "standby");
+        let mut request =
+            request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)))?;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let response = sender.send_request(request).await.with_context(|| format!("{shown} broke off"))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("unix:{shown}: {error}"))?.to_bytes();
+        let body = body.map_err(|error| anyhow::anyhow!("{shown}: {error}"))?.to_bytes();
         if !status.is_success() {
-            if let Ok(Failure { error }) = serde_json::from_slice(&body) {
-                bail!("refused: {error}");
+            match serde_json::from_slice(&body) {
+                Ok(Failure { error }) if status == StatusCode::UNAUTHORIZED => {
+                    bail!("{shown} does not let you in: {error}")
+                }
+                Ok(Failure { error }) => bail!("refused: {error}"),
+                Err(_) => bail!("the node refused: {status}: {}", String::from_utf8_lossy(&body).trim()),
             }
-            bail!("the node refused: {status}: {}", String::from_utf8_lossy(&body).trim());
         }
-        serde_json::from_slice(&body).with_context(|| format!("unix:{shown} answers something else"))
+        serde_json::from_slice(&body).with_context(|| format!("{shown} answers something else"))
     }
+}
+
+/// Of the token in a file.
+fn authorization(path: &Path) -> Result<HeaderValue> {
+    let token = std::fs::read(path).with_context(|| format!("cannot read the token {}", path.display()))?;
+    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.trim_ascii()].concat())
+        .with_context(|| format!("the token in {} has bytes that cannot be sent", path.display()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }

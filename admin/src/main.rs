@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use standby_admin::client::Client;
+use standby_admin::reach::Reach;
 use standby_admin::{history, status};
 use standby_control::{Acknowledgements, Ban, Forget, Pause, Promotion, Switchover};
 
@@ -15,9 +15,8 @@ use standby_control::{Acknowledgements, Ban, Forget, Pause, Promotion, Switchove
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
-    /// The control API of a node, as `admin` in its [listen] says.
-    #[arg(long, value_name = "unix:PATH", env = "STANDBY_ADMIN")]
-    admin: String,
+    #[command(flatten)]
+    reach: Reach,
     /// Print JSON, for programs.
     #[arg(long, global = true)]
     json: bool,
@@ -107,7 +106,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<String> {
-    let client = Client::new(&arguments.admin);
+    let client = arguments.reach.client()?;
     let json = arguments.json;
     let soon = Duration::ZERO;
     match &arguments.command {
@@ -158,7 +157,7 @@ async fn change(
     wanted: &impl Serialize,
     takes: Duration,
 ) -> anyhow::Result<String> {
-    let told = Client::new(&arguments.admin).change(path, wanted, takes).await?;
+    let told = arguments.reach.client()?.change(path, wanted, takes).await?;
     shown(arguments.json, &told, || format!("{}\n", told.done))
 }
 

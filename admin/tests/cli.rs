@@ -22,5 +22,5 @@ fn a_node_that_does_not_answer_is_named() {
 #[test]
 fn whom_to_ask_must_be_said() {
     let (ok, _, told) = standby_admin(&["status"]);
-    assert!(!ok && told.contains("--admin <unix:PATH>"), "{told}");
+    assert!(!ok && told.contains("--admin <ADDRESS>"), "{told}");
 }

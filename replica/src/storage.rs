@@ -88,6 +88,11 @@ impl Storage {
         Transaction::new(Arc::clone(self.inner()))
     }
 
+    /// Why nothing more is committed until the storage is opened anew: what is on the disk is not known. `None`: it is fine.
+    pub fn failure(&self) -> Option<&str> {
+        self.inner().failed.get().map(String::as_str)
+    }
+
     /// Takes disk space for a transaction as it is now, so that committing it will not fail for want of it. Also
     /// looks for the objects' positions, which committing it needs. May wait for the disk.
     pub fn reserve(&self, transaction: &Transaction) -> Result<Reservation, ReserveError> {

@@ -49,8 +49,9 @@ impl Keeper {
 
     /// A door for read-write clients, at which so many may wait.
     pub fn read_write(&self, parked_max: usize) -> Door {
-        let places = Arc::new(Semaphore::new(parked_max.min(Semaphore::MAX_PERMITS)));
-        Door { read_only: false, state: self.0.subscribe(), behind_limit: Duration::MAX, places }
+        let places_max = parked_max.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places_max));
+        Door { read_only: false, state: self.0.subscribe(), behind_limit: Duration::MAX, places, places_max }
     }
 
     /// A door for read-only clients, at which so many may wait, and so long while the copy is behind.
@@ -68,6 +69,7 @@ pub struct Door {
     /// How long [`Readiness::Behind`] keeps a client waiting.
     behind_limit: Duration,
     places: Arc<Semaphore>,
+    places_max: usize,
 }
 
 /// There is no room for one more client that waits.
@@ -87,7 +89,17 @@ impl Door {
 
     /// Whether clients are let in at once.
     pub fn is_open(&self) -> bool {
-        self.state.borrow().readiness == Readiness::Open
+        self.readiness() == Readiness::Open
+    }
+
+    /// Whether clients are let in.
+    pub fn readiness(&self) -> Readiness {
+        self.state.borrow().readiness
+    }
+
+    /// How many clients wait.
+    pub fn parked(&self) -> usize {
+        self.places_max - self.places.available_permits()
     }
 
     /// A place to wait at.
@@ -162,7 +174,9 @@ mod tests {
         let (first, second) = (door.park(), door.park());
         assert!(first.is_ok() && second.is_ok());
         assert_eq!(door.park().err(), Some(Full));
+        assert_eq!(door.parked(), 2);
         drop(first);
+        assert_eq!(door.clone().parked(), 1);
         assert!(door.park().is_ok());
     }
 

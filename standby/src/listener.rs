@@ -202,7 +202,8 @@ async fn secure<S>(
     }
 }
 
-async fn bind_tcp(host_and_port: &str) -> io::Result<TcpListener> {
+/// Listens at the first address of the host that can be had.
+pub(crate) async fn bind_tcp(host_and_port: &str) -> io::Result<TcpListener> {
     let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in tokio::net::lookup_host(host_and_port).await? {
         match listen(address) {
@@ -224,7 +225,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Small messages leave at once; a client that vanished without a word is found out. (Clients cannot be relied on
 /// for heartbeats: one that was kept waiting for the greeting sends none.)
-fn prepare_tcp(stream: &TcpStream) {
+pub(crate) fn prepare_tcp(stream: &TcpStream) {
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     let prepared =
         stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive));

@@ -15,7 +15,7 @@ use crate::opening::{self, ServiceSettings};
 use crate::process::{Signals, run_until_done};
 use crate::server::{ConnectionLimits, Served};
 use crate::service::invalidations::InvalidationPolicy;
-use crate::tls::{self, TlsOptions};
+use crate::tls::{self, ClientCertificate, TlsOptions};
 
 /// How long the connections may take to end when the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -60,8 +60,11 @@ pub fn run(options: &ServeOptions, on_user_signal: fn()) -> Result<()> {
 }
 
 async fn serve(options: &ServeOptions, mut signals: Signals) -> Result<()> {
-    let password = std::env::var(tls::PASSWORD_VARIABLE).ok();
-    let tls = options.tls.as_ref().map(|options| tls::acceptor(options, password.as_deref())).transpose()?;
+    let tls = options
+        .tls
+        .as_ref()
+        .map(|options| tls::acceptor(options, ClientCertificate::Required))
+        .transpose()?;
     // Bound first: a port that is taken is found before a large file is indexed.
     let listener =
         Listener::bind(&options.zeo).await.with_context(|| format!("cannot listen on {}", options.zeo))?;

@@ -34,10 +34,11 @@ pub struct Node {
     program: Option<PathBuf>,
     disk: PathBuf,
     namespace: Option<String>,
+    admin: Option<String>,
 }
 
 /// A loopback address that no other node of this or another process has.
-fn own_address() -> Ipv4Addr {
+pub fn own_address() -> Ipv4Addr {
     static NODES: AtomicU8 = AtomicU8::new(1);
     let process = std::process::id();
     let byte = |number: u32| (number % 250) as u8 + 1;
@@ -82,6 +83,7 @@ impl Node {
             encoding: "msgpack",
             program: None,
             namespace: None,
+            admin: None,
         };
         node.configure(follows)?;
         Ok(node)
@@ -120,6 +122,11 @@ impl Node {
     /// It is at this site, another than that of the nodes that vote, from the next [`Node::configure`] on.
     pub fn set_group(&mut self, group: &str) {
         self.group = format!("group = \"{group}\"\nvoter = false\n");
+    }
+
+    /// Its control API listens on TCP, too, with this in its section `[admin]`, from the next [`Node::configure`] on.
+    pub fn set_admin(&mut self, settings: &str) {
+        self.admin = Some(settings.to_owned());
     }
 
     /// Others reach it there, such as over a [`Link`](crate::link::Link), from the next [`Node::configure`] on.
@@ -177,7 +184,7 @@ impl Node {
             "[cluster]\nname = \"{}\"\nsecret = \"{}\"\n{cluster}\
              [node]\nname = \"{}\"\nrole = \"{role}\"\n{advertised}{group}\
              [listen]\nzeo = \"{zeo}\"\nzeo_ro = \"{zeo_ro}\"\npeer = \"{peer}\"\n\
-             admin = \"unix:{}\"\n\
+             admin = {}\n\
              {upstream}\
              [replication]\n{}\n\
              [zeo]\nencoding = \"{}\"\n\
@@ -185,7 +192,7 @@ impl Node {
             self.cluster_name,
             self.secret,
             self.name,
-            self.folder.join("admin.sock").display(),
+            self.admin_listeners(),
             self.replication,
             self.encoding,
             self.data().display(),
@@ -198,7 +205,7 @@ impl Node {
         let text = format!(
             "[cluster]\nname = \"{}\"\nsecret = \"{}\"\n{}join = [\"{}\"]\n\
              [node]\nname = \"{}\"\nrole = \"witness\"\ncontrol = \"{}\"\n\
-             [listen]\npeer = \"{}\"\nadmin = \"unix:{}\"\n",
+             [listen]\npeer = \"{}\"\nadmin = {}\n",
             self.cluster_name,
             self.secret,
             self.cluster,
@@ -206,13 +213,35 @@ impl Node {
             self.name,
             self.disk.join("control.redb").display(),
             self.peer(),
-            self.folder.join("admin.sock").display(),
+            self.admin_listeners(),
         );
         Ok(std::fs::write(self.configuration(), text)?)
     }
 
-    fn configuration(&self) -> PathBuf {
+    /// What `admin` in its `[listen]` says, with the section `[admin]` behind it where there is one.
+    fn admin_listeners(&self) -> String {
+        let socket = self.socket();
+        match &self.admin {
+            None => format!("\"unix:{}\"", socket.display()),
+            Some(settings) => {
+                format!("[\"unix:{}\", \"{}\"]\n[admin]\n{settings}", socket.display(), self.admin())
+            }
+        }
+    }
+
+    /// Its configuration.
+    pub fn configuration(&self) -> PathBuf {
         self.folder.join("node.toml")
+    }
+
+    /// The socket of its control API.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
+    }
+
+    /// Where its control API listens on TCP, after [`Node::set_admin`].
+    pub fn admin(&self) -> SocketAddr {
+        SocketAddr::from((self.address, 8300))
     }
 
     /// Its Data.fs.
@@ -242,7 +271,7 @@ impl Node {
 
     /// Its control API.
     pub fn control(&self) -> standby_admin::client::Client {
-        standby_admin::client::Client::new(&self.folder.join("admin.sock").display().to_string())
+        standby_admin::client::Client::new(&self.socket().display().to_string())
     }
 
     /// Starts it, and waits until it listens.

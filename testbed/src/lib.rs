@@ -2,11 +2,14 @@
 //! is left. The benchmarks (`standby-testbed bench`) and the process tests (`tests/`) are built on this.
 
 pub mod bench;
+pub mod certificates;
 pub mod cluster;
 pub mod datafile;
 pub mod decided;
 pub mod disk;
 pub mod driver;
+pub mod haproxy;
+pub mod http;
 pub mod link;
 pub mod namespace;
 pub mod network;

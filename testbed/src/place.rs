@@ -23,8 +23,7 @@ pub fn repository() -> PathBuf {
     crate_folder.parent().unwrap_or(crate_folder).to_owned()
 }
 
-/// The `standby` binary under test: `STANDBY_BIN`, else the one built beside this executable, which is brought up to
-/// date first (cargo builds binaries only for the tests of their own package).
+/// The `standby` binary under test: `STANDBY_BIN`, else the one built beside this executable.
 pub fn standby_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("STANDBY_BIN") {
         let path = PathBuf::from(path);
@@ -33,23 +32,45 @@ pub fn standby_binary() -> Result<PathBuf> {
         }
         return Ok(path);
     }
+    built("standby")
+}
+
+/// The `standby-admin` binary, built beside this executable.
+pub fn admin_binary() -> Result<PathBuf> {
+    built("standby-admin")
+}
+
+/// The binary of a package of the same name, which is brought up to date first (cargo builds binaries only for the tests of
+/// their own package).
+fn built(name: &str) -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let folder = profile_folder(&executable)?;
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--package", "standby", "--target-dir"]).arg(target_folder()?);
+    build.args(["build", "--quiet", "--package", name, "--target-dir"]).arg(target_folder()?);
     if folder.ends_with("release") {
         build.arg("--release");
     }
-    let output =
-        build.current_dir(repository()).output().context("cargo, to build `standby`, did not start")?;
+    let output = build.current_dir(repository()).output();
+    let output = output.with_context(|| format!("cargo, to build `{name}`, did not start"))?;
     if !output.status.success() {
-        bail!("`standby` does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!("`{name}` does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    let path = folder.join("standby");
+    let path = folder.join(name);
     if !path.is_file() {
-        bail!("`standby` is not at {}; STANDBY_BIN=PATH can name it", path.display());
+        bail!("`{name}` is not at {}", path.display());
     }
     Ok(path)
+}
+
+/// A program of the machine, which not every machine has: its path; else says that a test is skipped.
+pub fn program(name: &str, package: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("skipped: no {name} here (Debian's package {package} has it)");
+    }
+    found
 }
 
 /// The Python that has stock ZEO and ZODB: `STANDBY_PYTHON`, else the virtual environment that `testbed/run-tests`
@@ -99,6 +120,14 @@ pub fn scripts() -> PathBuf {
 pub fn real_data(name: &str) -> Option<PathBuf> {
     let path = repository().join("../shared/data").join(name);
     path.is_file().then_some(path)
+}
+
+/// A new folder that every user of the machine can reach, removed when dropped.
+pub fn open_folder(name: &str) -> Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir()?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
 }
 
 /// A new folder for data on the disk, removed when dropped. Not the system's temporary folder, which may be memory:

@@ -10,9 +10,14 @@
 //! | `POST /v1/ban` with a [`Ban`] | [`Done`] |
 //! | `POST /v1/forget` with a [`Forget`] | [`Done`] |
 //! | `POST /v1/acknowledgements` with an [`Acknowledgements`] | [`Done`] |
+//! | `GET /metrics` | text for Prometheus |
+//! | `GET`, `HEAD` or `OPTIONS` of `/live`, `/ready`, `/primary`, `/replica`, `/read-only` | 200 or 503, and a line of text |
 //!
-//! A request that is refused is answered with a status of 400 or more (404: no such node; 409: not now, or not at all;
-//! 413, 415, 422: the body) and a [`Failure`]. Unknown fields of a body are refused.
+//! Over TCP, `Authorization: Bearer TOKEN` opens all but the last line, or a TLS client certificate does.
+//!
+//! A request that is refused is answered with a status of 400 or more (401, 403: who asks; 404: no such path or node; 405: the
+//! method; 409: not now, or not at all; 400, 408, 413, 415, 422: the body) and a [`Failure`]. Unknown fields of a body are
+//! refused.
 //!
 //! Fields may be added; those that are there keep their meaning. Tids are 16 hexadecimal digits; times are seconds since
 //! 1970, with a fraction; lengths are in bytes.

@@ -16,7 +16,7 @@ pub struct CheckArgs {
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
 
-    /// Print the result as JSON: {"ok": true, "node": ..} or {"ok": false, "mistakes": [{"place", "text"}, ..]}
+    /// Print the result as JSON: {"ok": true, "node": .., "warnings": [..]} or {"ok": false, "mistakes": [{"place", "text"}, ..]}
     #[arg(long)]
     json: bool,
 }
@@ -29,9 +29,12 @@ impl CheckArgs {
                 if self.json {
                     let node =
                         json!({"name": config.node.name, "group": config.node.group, "role": role(&config)});
-                    println!("{}", json!({"ok": true, "node": node}));
+                    println!("{}", json!({"ok": true, "node": node, "warnings": config.warnings()}));
                 } else {
                     println!("{}", summary(&config));
+                    for warning in config.warnings() {
+                        println!("warning: {warning}");
+                    }
                 }
                 Ok(ExitCode::SUCCESS)
             }
@@ -76,12 +79,14 @@ fn summary(config: &NodeConfig) -> String {
         ("zeo", &listen.zeo, "read-write clients"),
         ("zeo_ro", &listen.zeo_ro, "read-only clients"),
         ("peer", &listen.peer, "other nodes"),
-        ("admin", &listen.admin, "the operator"),
     ];
     for (key, address, whom) in listeners {
         if let Some(address) = address {
             lines.push(format!("listens on {address} for {whom} ({key})"));
         }
+    }
+    for address in &listen.admin {
+        lines.push(format!("listens on {address} for the operator (admin)"));
     }
     if let Some(upstream) = upstream {
         lines.push(format!("follows {}", upstream.addresses.join(" or ")));

@@ -6,6 +6,7 @@ use crate::listener::ListenAddress;
 
 pub(super) fn check(config: &NodeConfig, document: &mut Document<'_>) {
     check_role(config, document);
+    check_admin(config, document);
     if config.node.role == Role::Witness {
         return check_witness(config, document);
     }
@@ -59,9 +60,6 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
             "this is for a node with `role = \"auto\"`; what a replica follows has it in [upstream]",
         );
     }
-    if matches!(listen.admin, Some(ListenAddress::Tcp(_))) {
-        document.wrong("listen.admin", "the control API listens on unix:PATH only");
-    }
     let talks = listen.peer.is_some() || upstream.is_some();
     if talks && (cluster.secret == Secret::None || cluster.name.is_empty()) {
         let text =
@@ -73,6 +71,14 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
     }
     if node.voter && !node.electable && node.role == Role::Primary {
         document.wrong("node.electable", "this node is the primary, and yet not electable");
+    }
+}
+
+fn check_admin(config: &NodeConfig, document: &mut Document<'_>) {
+    let over_tcp = config.listen.admin.iter().any(|address| matches!(address, ListenAddress::Tcp(_)));
+    if over_tcp && !config.admin.lets_someone_in() {
+        let text = "over TCP the control API needs to know its operator: give `token_file`, or `client_ca`, in [admin]";
+        document.wrong("listen.admin", text);
     }
 }
 
@@ -121,12 +127,12 @@ fn check_storages(config: &NodeConfig, document: &mut Document<'_>) {
 
 fn check_addresses(config: &NodeConfig, document: &mut Document<'_>) {
     let listen = &config.listen;
-    let all =
-        [("zeo", &listen.zeo), ("zeo_ro", &listen.zeo_ro), ("peer", &listen.peer), ("admin", &listen.admin)];
+    let one = [("zeo", &listen.zeo), ("zeo_ro", &listen.zeo_ro), ("peer", &listen.peer)];
+    let one = one.into_iter().filter_map(|(key, address)| Some((key, address.as_ref()?)));
+    let all: Vec<_> = one.chain(listen.admin.iter().map(|address| ("admin", address))).collect();
     for (index, (key, address)) in all.iter().enumerate() {
-        let Some(address) = address else { continue };
         for (other, taken) in &all[..index] {
-            if taken.as_ref() == Some(address) && !picks_a_port(address) {
+            if taken == address && !picks_a_port(address) {
                 document.wrong(&format!("listen.{key}"), format!("`{key}` and `{other}` are both {address}"));
             }
         }

@@ -1,23 +1,20 @@
 //! `[cluster]`, `[node]` and `[listen]`: what belongs together, what this node is, and where it listens.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use toml::de::DeValue;
 
 use super::reader::Document;
+use super::secret::Secret;
 use super::values;
 use crate::failover::timing::Timing;
 use crate::listener::ListenAddress;
 
 /// A lease may be so long.
 const LEASES: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(60);
-/// Length of the shortest secret, in bytes.
-const SECRET_BYTES_MIN: usize = 16;
 
 /// Which cluster a node belongs to.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,46 +27,6 @@ pub struct Cluster {
     pub lease: Duration,
     /// Where nodes of it may be found, HOST:PORT of their peer listeners.
     pub join: Vec<String>,
-}
-
-/// What the nodes of a cluster share. Never shown.
-#[derive(Clone, Default, PartialEq)]
-pub enum Secret {
-    /// None: this node speaks with no other.
-    #[default]
-    None,
-    /// It is in this file.
-    File(PathBuf),
-    /// It.
-    Bytes(Vec<u8>),
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Bytes(_) => f.write_str("Bytes(..)"),
-        }
-    }
-}
-
-impl Secret {
-    /// Reads the file, whose path is taken from `folder`; a newline at its end does not count.
-    pub(super) fn load(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let Self::File(path) = self else { return Ok(()) };
-        let path = folder.join(path);
-        let mut bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read the secret {}", path.display()))?;
-        while bytes.last().is_some_and(u8::is_ascii_whitespace) {
-            bytes.pop();
-        }
-        if bytes.len() < SECRET_BYTES_MIN {
-            bail!("the secret in {} is shorter than {SECRET_BYTES_MIN} bytes", path.display());
-        }
-        *self = Self::Bytes(bytes);
-        Ok(())
-    }
 }
 
 impl Default for Cluster {
@@ -88,34 +45,14 @@ fn lease(value: &DeValue<'_>) -> Result<Duration, String> {
 
 impl Cluster {
     pub(super) fn read(document: &mut Document<'_>) -> Self {
-        let mut short = false;
         let cluster = document.section("cluster", |section| {
             let name = section.required("name", values::name).unwrap_or_default();
             let lease = section.or("lease", lease, Timing::default().lease);
             let join = section.or("join", values::addresses, Vec::new());
-            let file = section.optional("secret_file", values::path);
-            let text = section.optional("secret", values::text);
-            short = text.as_ref().is_some_and(|text| text.len() < SECRET_BYTES_MIN);
-            let twice = file.is_some() && text.is_some();
-            let secret = match (text, file) {
-                (Some(text), _) => Secret::Bytes(text.into_bytes()),
-                (None, Some(path)) => Secret::File(path),
-                (None, None) => Secret::None,
-            };
-            (Self { name, secret, lease, join }, twice)
+            let secret = Secret::read(section, "secret", "secret_file");
+            Self { name, secret, lease, join }
         });
-        if short {
-            document.wrong("cluster.secret", format!("`secret` is shorter than {SECRET_BYTES_MIN} bytes"));
-        }
-        match cluster {
-            Some((cluster, twice)) => {
-                if twice {
-                    document.wrong("cluster.secret", "give `secret` or `secret_file`, not both");
-                }
-                cluster
-            }
-            None => Self::default(),
-        }
+        cluster.unwrap_or_default()
     }
 }
 
@@ -218,7 +155,7 @@ pub struct Listen {
     /// Other nodes.
     pub peer: Option<ListenAddress>,
     /// The operator.
-    pub admin: Option<ListenAddress>,
+    pub admin: Vec<ListenAddress>,
 }
 
 impl Listen {
@@ -227,7 +164,7 @@ impl Listen {
             zeo: section.optional("zeo", values::listen),
             zeo_ro: section.optional("zeo_ro", values::listen),
             peer: section.optional("peer", values::listen_tcp),
-            admin: section.optional("admin", values::listen),
+            admin: section.or("admin", values::listens, Vec::new()),
         })
     }
 }

@@ -234,6 +234,10 @@ fn the_reference_has_every_key() {
         "certificate",
         "key",
         "client_ca",
+        "admin",
+        "token_file",
+        "token",
+        "open_metrics",
         "connections",
         "message",
         "parked",
@@ -245,4 +249,99 @@ fn the_reference_has_every_key() {
     for key in keys {
         assert!(reference.contains(&format!("| `{key}` |")), "`{key}` is not in docs/configuration.md");
     }
+}
+
+const TCP_ADMIN: &str = "admin = [\"unix:/run/standby/admin.sock\", \"0.0.0.0:8300\"]\n";
+
+/// A primary whose `[listen]` and `[admin]` say more.
+fn with_admin(listen: &str, admin: &str) -> String {
+    PRIMARY.replace("[listen]\n", &format!("[admin]\n{admin}\n[listen]\n{listen}\n"))
+}
+
+#[test]
+fn the_control_api_listens_at_one_address_or_several() {
+    let admin = |listen: &str| {
+        let config = read(&with_admin(listen, "token = \"sixteen bytes or more\"")).expect("it is right");
+        config.listen.admin.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(admin("").is_empty());
+    assert_eq!(admin("admin = \"unix:/run/a\""), ["unix:/run/a"]);
+    assert_eq!(admin(TCP_ADMIN), ["unix:/run/standby/admin.sock", "0.0.0.0:8300"]);
+    let mistakes = read(&with_admin("admin = [\"127.0.0.1:8100\", 7]", "")).expect_err("7 is no address");
+    assert!(mistakes[0].contains("`admin`: expected a text"), "{mistakes:?}");
+    let twice = with_admin(
+        "admin = [\"unix:/a\", \"unix:/a\", \"127.0.0.1:8200\"]",
+        "token = \"sixteen bytes or more\"",
+    );
+    let mistakes = read(&twice).expect_err("taken").join("\n");
+    assert!(mistakes.contains("`admin` and `admin` are both unix:/a"), "{mistakes}");
+    assert!(mistakes.contains("`admin` and `peer` are both 127.0.0.1:8200"), "{mistakes}");
+}
+
+#[test]
+fn over_tcp_an_operator_must_have_something_to_prove() {
+    let text = with_admin(TCP_ADMIN, "certificate = \"node.pem\"");
+    let mistakes = read(&text).expect_err("anybody could come");
+    let line = text.lines().position(|line| line.starts_with("admin")).expect("it is there") + 1;
+    assert_eq!(
+        mistakes,
+        [format!(
+            "node.toml:{line}:9: over TCP the control API needs to know its operator: give `token_file`, or `client_ca`, in [admin]"
+        )]
+    );
+    for admin in [
+        "token = \"sixteen bytes or more\"",
+        "token_file = \"token\"",
+        "certificate = \"node.pem\"\nclient_ca = \"ca.pem\"",
+    ] {
+        assert!(read(&with_admin(TCP_ADMIN, admin)).is_ok(), "{admin}");
+    }
+    let variable = [("STANDBY__ADMIN__TOKEN", "sixteen bytes or more")];
+    let config = read_with(&with_admin(TCP_ADMIN, ""), &variable).expect("the environment gives it");
+    assert_eq!(config.admin.token, Secret::Bytes(b"sixteen bytes or more".to_vec()));
+}
+
+#[test]
+fn what_does_not_fit_together_in_admin_is_told() {
+    let told = |admin: &str| read(&with_admin("", admin)).expect_err("it is wrong").join("\n");
+    assert!(told("token = \"short\"").contains("`token` is shorter than 16 bytes"));
+    assert!(told("token = \"sixteen bytes or more\"\ntoken_file = \"f\"").contains("not both"));
+    assert!(told("key = \"k\"").contains("`key` is of no use without `certificate`"));
+    assert!(told("client_ca = \"k\"").contains("`client_ca` is of no use without `certificate`"));
+    assert!(told("open_metrics = 1").contains("expected true or false"));
+}
+
+#[test]
+fn a_token_that_passes_a_network_in_the_clear_is_warned_of() {
+    let token = "token = \"sixteen bytes or more\"";
+    let warnings = |address: &str, admin: &str| {
+        let listen = format!("admin = \"{address}\"");
+        read(&with_admin(&listen, admin)).expect("it is right").warnings()
+    };
+    for address in ["127.0.0.1:8300", "[::1]:8300", "localhost:8300", "unix:/run/a"] {
+        assert!(warnings(address, token).is_empty(), "{address}");
+    }
+    for address in ["0.0.0.0:8300", "[::]:8300", "10.0.0.1:8300", "a.example.org:8300"] {
+        let told = warnings(address, token);
+        assert!(told.len() == 1 && told[0].contains(address), "{told:?}");
+        assert!(warnings(address, &format!("{token}\ncertificate = \"node.pem\"")).is_empty());
+    }
+}
+
+#[test]
+fn a_token_is_read_from_a_file_that_only_its_owner_may_read() -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir()?;
+    let (config, token) = (folder.path().join("node.toml"), folder.path().join("token"));
+    std::fs::write(&config, with_admin(TCP_ADMIN, "token_file = \"token\""))?;
+    let told = || super::load(&config).map(|config| config.admin.token).map_err(|error| format!("{error:#}"));
+    assert!(told().expect_err("there is none").contains("cannot read the token"));
+    std::fs::write(&token, "sixteen bytes or more\n")?;
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o640))?;
+    assert!(told().expect_err("the group may read it").contains("chmod 600"));
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600))?;
+    assert_eq!(told(), Ok(Secret::Bytes(b"sixteen bytes or more".to_vec())));
+    std::fs::write(&token, "too short\n")?;
+    assert!(told().expect_err("it is short").contains("shorter than 16 bytes"));
+    Ok(())
 }

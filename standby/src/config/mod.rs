@@ -3,22 +3,28 @@
 //! Reading is pure: text and environment variables in, [`NodeConfig`] or every [`Mistake`] out. The file is read key by
 //! key rather than into a derived type, since a derived one stops at the first mistake.
 
+mod admin;
 mod check;
 mod cluster;
 mod limits;
 mod mistakes;
 mod reader;
 mod replication;
+mod secret;
 mod storages;
 mod values;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 
-pub use self::cluster::{Cluster, Listen, Node, Role, Secret};
+pub use self::admin::Admin;
+pub use self::cluster::{Cluster, Listen, Node, Role};
 pub use self::limits::{Limits, Zeo};
 pub use self::mistakes::{Mistake, Mistakes};
 use self::reader::Document;
 pub use self::replication::{Replication, Upstream};
+pub use self::secret::Secret;
+pub(crate) use self::values::duration_of;
 use crate::cli::storage_spec::StorageSpec;
 use crate::tls::TlsOptions;
 
@@ -34,6 +40,8 @@ pub struct NodeConfig {
     pub node: Node,
     /// Where it listens.
     pub listen: Listen,
+    /// How an operator is let in over TCP.
+    pub admin: Admin,
     /// What it follows, as a replica.
     pub upstream: Option<Upstream>,
     /// How it replicates.
@@ -59,7 +67,9 @@ pub fn load(path: &Path) -> anyhow::Result<NodeConfig> {
         std::env::vars().filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)).collect();
     let mut config = parse(&path.display().to_string(), &text, &variables)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    config.cluster.secret.load(folder)?;
+    config.cluster.secret.load(folder, "secret")?;
+    config.admin.token.refuse_open_file(folder, "token")?;
+    config.admin.token.load(folder, "token")?;
     Ok(config)
 }
 
@@ -72,13 +82,15 @@ pub fn parse(path: &str, text: &str, variables: &[(String, String)]) -> Result<N
     let cluster = Cluster::read(&mut document);
     let node = Node::read(&mut document);
     let listen = Listen::read(&mut document);
+    let admin = Admin::read(&mut document);
     let upstream = Upstream::read(&mut document);
     let replication = Replication::read(&mut document);
     let zeo = Zeo::read(&mut document);
     let tls = read_tls(&mut document);
     let limits = Limits::read(&mut document);
     let storages = storages::read(&mut document);
-    let config = NodeConfig { cluster, node, listen, upstream, replication, zeo, tls, limits, storages };
+    let config =
+        NodeConfig { cluster, node, listen, admin, upstream, replication, zeo, tls, limits, storages };
     check::check(&config, &mut document);
     document.finish(config)
 }

@@ -186,6 +186,11 @@ impl<'a> Section<'_, 'a> {
         self.optional(key, read)
     }
 
+    /// Something is wrong with the value of a key that was read.
+    pub(super) fn wrong(&mut self, key: &str, text: impl Into<String>) {
+        self.document.wrong(&format!("{}.{key}", self.name), text);
+    }
+
     /// Every key that is left, with its value.
     pub(super) fn rest<T>(&mut self, read: Read<T>) -> Vec<(String, T)> {
         let keys: Vec<String> = self.table.iter().map(|(key, _)| key.get_ref().to_string()).collect();

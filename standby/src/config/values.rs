@@ -46,16 +46,19 @@ pub(super) fn count(value: &DeValue<'_>) -> Result<u64, String> {
 
 /// A time with its unit: `"250ms"`, `"5s"`, `"10min"`, `"1h"`, `"1d"`.
 pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
-    let wrong =
-        || "expected a time with its unit, such as \"250ms\", \"5s\", \"10min\", \"1h\" or \"1d\"".to_owned();
-    let text = text(value).map_err(|_| wrong())?;
+    let text = text(value).ok();
+    text.and_then(|text| duration_of(&text)).ok_or_else(|| {
+        "expected a time with its unit, such as \"250ms\", \"5s\", \"10min\", \"1h\" or \"1d\"".to_owned()
+    })
+}
+
+/// The same, of a text; `None`: it is none.
+pub(crate) fn duration_of(text: &str) -> Option<Duration> {
     let units = [("ms", 1), ("min", 60_000), ("s", 1000), ("h", 3_600_000), ("d", 86_400_000)];
-    let (number, millis) = units
-        .into_iter()
-        .find_map(|(unit, millis)| text.strip_suffix(unit).map(|number| (number, millis)))
-        .ok_or_else(wrong)?;
-    let number: u64 = number.trim_end().parse().map_err(|_| wrong())?;
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+    let (number, millis) =
+        units.into_iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, millis)))?;
+    let number: u64 = number.trim_end().parse().ok()?;
+    number.checked_mul(millis).map(Duration::from_millis)
 }
 
 /// A size in bytes, or with its unit: `65536`, `"64KiB"`, `"256MiB"`, `"1GiB"`.
@@ -82,6 +85,14 @@ pub(super) fn path(value: &DeValue<'_>) -> Result<PathBuf, String> {
 /// Where to listen: `HOST:PORT` or `unix:PATH`.
 pub(super) fn listen(value: &DeValue<'_>) -> Result<ListenAddress, String> {
     text(value)?.parse()
+}
+
+/// Where to listen: one address, or a list of them.
+pub(super) fn listens(value: &DeValue<'_>) -> Result<Vec<ListenAddress>, String> {
+    match value {
+        DeValue::Array(items) => items.iter().map(|item| listen(item.get_ref())).collect(),
+        one => Ok(vec![listen(one)?]),
+    }
 }
 
 /// Where to listen with TCP: `HOST:PORT`.

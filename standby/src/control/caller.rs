@@ -1,29 +1,38 @@
 //! Who is at the other end of a connection to the control API.
 
 use std::fmt;
+use std::net::SocketAddr;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
-use tokio::net::UnixListener;
-
-/// Who.
-#[derive(Clone, Copy, Debug)]
+/// Who, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// The user of the process; `None`: the system does not tell.
-    uid: Option<u32>,
+    /// Where the connection comes from; `None`: from this machine, on the local socket.
+    pub(super) from: Option<SocketAddr>,
+    /// Who that is.
+    pub(super) identity: Identity,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self { uid: stream.io().peer_cred().ok().map(|credentials| credentials.uid()) }
-    }
+/// By what a caller is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// The system says whose process it is.
+    User(u32),
+    /// The certificate of this subject is trusted.
+    Certificate(String),
+    /// It knows the token.
+    Token,
+    /// Nothing is known of it.
+    Unknown,
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.uid {
-            Some(uid) => write!(f, "user {uid}"),
-            None => f.write_str("somebody"),
+        match &self.identity {
+            Identity::User(uid) => write!(f, "user {uid}")?,
+            Identity::Certificate(subject) => write!(f, "certificate {subject}")?,
+            Identity::Token => f.write_str("token")?,
+            Identity::Unknown => f.write_str("somebody")?,
         }
+        self.from.map_or(Ok(()), |from| write!(f, " from {}", from.ip()))
     }
 }

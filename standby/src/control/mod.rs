@@ -1,36 +1,45 @@
 //! The control API: what an operator asks a node, over HTTP on its `admin` listener.
 
+mod access;
 mod caller;
+mod guard;
+mod health;
 mod history;
 mod lag;
+mod metrics;
 mod operator;
+mod refusal;
+mod sockets;
 mod status;
 mod view;
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Json, Response};
+use axum::middleware;
+use axum::response::Json;
 use axum::routing::{get, post};
-use tokio::net::UnixListener;
-use tokio::sync::watch;
-use tracing::warn;
+use replica::ReadError;
+use standby_control::NodeStatus;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
-use self::caller::Caller;
+use self::guard::Guard;
 pub use self::lag::keep_lag_log;
+use self::refusal::Refusal;
+pub(crate) use self::sockets::{Socket, bind};
 use crate::config::NodeConfig;
 use crate::decisions::raft::Decisions;
-use crate::listener::remove_dead_socket;
-use crate::node::{Copies, Part, Surroundings};
+use crate::failover::lease::LeaseView;
+use crate::node::{Copies, Doors, Part, Surroundings};
 
 /// No request is longer, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// So many threads that wait for the disk are taken from clients at one time, however many ask.
+const LOOKS_MAX: usize = 2;
 
 /// What the control API tells about.
 pub struct Subject {
@@ -42,23 +51,19 @@ pub struct Subject {
     pub started: SystemTime,
     /// What it does now.
     pub part: watch::Receiver<Part>,
+    /// Until when it may commit; `None`: nobody else would.
+    pub lease: Option<LeaseView>,
+    /// Where clients come in.
+    pub doors: Doors,
     /// The cluster that decides what it does, where one does.
     pub decisions: Option<Decisions>,
     /// What it knows of its cluster, where that decides.
     pub surroundings: Option<Surroundings>,
 }
 
-/// Listens at a path, for the owner of this process alone.
-pub fn bind(path: &Path) -> Result<UnixListener> {
-    let failed = || format!("cannot listen on unix:{}", path.display());
-    remove_dead_socket(path).with_context(failed)?;
-    let socket = UnixListener::bind(path).with_context(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(failed)?;
-    Ok(socket)
-}
-
-/// Answers, until the task is dropped.
-pub async fn serve(socket: UnixListener, subject: Subject) {
+/// Answers on these sockets, until the node stops.
+pub async fn serve(sockets: Vec<Socket>, subject: Subject, stopped: watch::Receiver<bool>) {
+    let guard = Arc::new(Guard::new(&subject.config.admin));
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/history", get(operator::history))
@@ -68,19 +73,32 @@ pub async fn serve(socket: UnixListener, subject: Subject) {
         .route("/v1/ban", post(operator::ban))
         .route("/v1/forget", post(operator::forget))
         .route("/v1/acknowledgements", post(operator::acknowledgements))
+        .merge(health::router())
+        .merge(metrics::router())
+        .fallback(refusal::unknown_path)
+        .method_not_allowed_fallback(refusal::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(guard, guard::pass))
         .with_state(Arc::new(subject));
-    let service = router.into_make_service_with_connect_info::<Caller>();
-    if let Err(error) = axum::serve(socket, service).await {
-        warn!(%error, "the control API ended");
+    let mut serving = JoinSet::new();
+    for socket in sockets {
+        serving.spawn(socket.serve(router.clone(), stopped.clone()));
     }
+    while serving.join_next().await.is_some() {}
 }
 
-async fn status(State(subject): State<Arc<Subject>>) -> Response {
-    // Counting what followers lack may wait for the disk.
-    let told = tokio::task::spawn_blocking(move || status::of_node(&subject)).await.expect("no panic");
-    match told {
-        Ok(status) => Json(status).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-    }
+async fn status(State(subject): State<Arc<Subject>>) -> Result<Json<NodeStatus>, Refusal> {
+    look(subject, status::of_node).await.map(Json)
+}
+
+/// Looks at what may wait for the disk: what followers lack is counted in the log.
+async fn look<T: Send + 'static>(
+    subject: Arc<Subject>,
+    at: fn(&Subject) -> Result<T, ReadError>,
+) -> Result<T, Refusal> {
+    static LOOKS: Semaphore = Semaphore::const_new(LOOKS_MAX);
+    let look = LOOKS.acquire().await.expect("it is never closed");
+    let seen = tokio::task::spawn_blocking(move || at(&subject)).await.expect("no panic");
+    drop(look);
+    seen.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

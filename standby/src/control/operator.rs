@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRequest, Request, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Json, Response};
-use serde::de::DeserializeOwned;
-use standby_control::{
-    Acknowledgements, Ban, Done, Failure, Forget, HistoryAnswer, Pause, Promotion, Switchover,
-};
+use axum::response::Json;
+use standby_control::{Acknowledgements, Ban, Done, Forget, HistoryAnswer, Pause, Promotion, Switchover};
 use tracing::info;
 
 use super::Subject;
 use super::caller::Caller;
+use super::guard::from;
 use super::history::shown;
+use super::refusal::{Body, Refusal};
 use crate::decisions::raft::Decisions;
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Entry, NodeId};
@@ -29,35 +28,6 @@ const SWITCHOVER_MAX: f64 = 600.0;
 const PROMOTION: Duration = Duration::from_secs(20);
 /// How much longer an answer may take than what it tells of.
 const MARGIN: Duration = Duration::from_secs(5);
-
-/// Why something was not done.
-pub(super) struct Refusal(StatusCode, String);
-
-impl Refusal {
-    fn conflict(reason: impl ToString) -> Self {
-        Self(StatusCode::CONFLICT, reason.to_string())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, Json(Failure { error: self.1 })).into_response()
-    }
-}
-
-/// A body that is refused with a text that says what is wrong with it.
-pub(super) struct Body<T>(T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        match Json::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(Refusal(rejection.status(), rejection.body_text())),
-        }
-    }
-}
 
 type Answer = Result<Json<Done>, Refusal>;
 type Subjects = State<Arc<Subject>>;
@@ -75,7 +45,7 @@ impl Change {
     fn begin(subject: &Subject, caller: Caller, wanted: &impl std::fmt::Debug) -> Result<Self, Refusal> {
         let decisions = cluster(subject)?;
         let by = format!("{caller} at {}", subject.config.node.name);
-        info!(?wanted, %by, "an operator asks for a change");
+        info!(?wanted, %by, from = from(&caller), "an operator asks for a change");
         let decided = decisions.known().borrow().decided.clone();
         Ok(Self { decisions, decided, by })
     }

@@ -55,6 +55,8 @@ pub(super) struct Stage {
     pub(super) decided: watch::Sender<Arc<Decided>>,
     /// How acknowledgements are waited for, if the cluster asks for them.
     pub(super) acks: AckOptions,
+    /// Until when this node may commit.
+    pub(super) lease: LeaseView,
 }
 
 /// How far the copies are, of a node whose clock may be off.
@@ -85,14 +87,12 @@ pub(super) async fn conduct(
     let (events, mut happened) = mpsc::unbounded_channel();
     let start = RandomState::new().hash_one(SystemTime::now());
     let (machine, actions) = Failover::new(decisions.me(), start, timing, decided, clock());
-    let lease = LeaseView::default();
     let mut conductor = Conductor {
         machine,
         timing,
         decisions,
         stage: Arc::new(stage),
         events,
-        lease,
         running: JoinSet::new(),
         watching: JoinSet::new(),
         recesses: Arc::default(),
@@ -148,7 +148,6 @@ struct Conductor {
     decisions: Decisions,
     stage: Arc<Stage>,
     events: mpsc::UnboundedSender<Event>,
-    lease: LeaseView,
     /// What was begun for actions.
     running: JoinSet<()>,
     /// What sees to acknowledgements, while this node commits.
@@ -202,7 +201,7 @@ impl Conductor {
                 copy.service().oids().set_ceiling(oid);
             }
         }
-        self.lease.set(until);
+        self.stage.lease.set(until);
         self.stage.copies.values().for_each(|copy| copy.service().release_held());
     }
 
@@ -373,7 +372,7 @@ impl Conductor {
         let (stage, events) = (self.stage.clone(), self.events.clone());
         for copy in stage.copies.values() {
             copy.follows_nobody();
-            copy.service().hold(Hold::Lease(self.lease.clone()));
+            copy.service().hold(Hold::Lease(self.stage.lease.clone()));
         }
         self.running.spawn(async move {
             for copy in stage.copies.values() {
@@ -393,7 +392,7 @@ impl Conductor {
         for copy in self.stage.copies.values() {
             let service = copy.service();
             service.oids().observe(above);
-            service.hold(Hold::Lease(self.lease.clone()));
+            service.hold(Hold::Lease(self.stage.lease.clone()));
             if needed > 0 {
                 let acks = AckOptions { needed, ..self.stage.acks };
                 service.require_acknowledgements(acks);

@@ -12,10 +12,19 @@ use tokio_rustls::TlsAcceptor;
 use tracing::info;
 
 use crate::config::NodeConfig;
-use crate::door::Keeper;
+use crate::door::{Door, Keeper};
 use crate::listener::{ListenAddress, Listener};
 use crate::server::Served;
-use crate::tls;
+use crate::tls::{self, ClientCertificate};
+
+/// The doors of a node's listeners; `None`: nobody comes in there. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    /// Of `zeo`.
+    pub(crate) read_write: Option<Door>,
+    /// Of `zeo_ro`.
+    pub(crate) read_only: Option<Door>,
+}
 
 /// The listeners of a node, bound.
 pub(super) struct Listeners {
@@ -28,8 +37,7 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) async fn bind(config: &NodeConfig) -> Result<Self> {
-        let password = std::env::var(tls::PASSWORD_VARIABLE).ok();
-        let tls = config.tls.as_ref().map(|options| tls::acceptor(options, password.as_deref()));
+        let tls = config.tls.as_ref().map(|options| tls::acceptor(options, ClientCertificate::Required));
         Ok(Self {
             zeo: bind(config.listen.zeo.as_ref()).await?,
             zeo_ro: bind(config.listen.zeo_ro.as_ref()).await?,
@@ -47,29 +55,36 @@ impl Listeners {
         }
     }
 
-    /// Lets clients in as the doors' keepers say, and tells whoever started the node that it serves.
+    /// Where clients come in, as the doors' keepers say.
+    pub(super) fn doors(&self, read_write: &Keeper, read_only: &Keeper) -> Doors {
+        let read_write = self.zeo.as_ref().map(|_| read_write.read_write(self.parked_max));
+        let read_only = self.zeo_ro.as_ref().map(|_| read_only.read_only(self.parked_max, self.behind_limit));
+        Doors { read_write, read_only }
+    }
+
+    /// Lets clients in, and tells whoever started the node that it serves.
     pub(super) fn serve(
         self,
         served: &Arc<Served>,
-        read_write: &Keeper,
-        read_only: &Keeper,
+        doors: Doors,
         peer: Option<SocketAddr>,
+        admin: &[SocketAddr],
         stopped: &watch::Receiver<bool>,
     ) -> Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
         let mut ready = String::from("ready");
-        let doors = [
-            ("zeo", self.zeo, read_write.read_write(self.parked_max)),
-            ("zeo_ro", self.zeo_ro, read_only.read_only(self.parked_max, self.behind_limit)),
-        ];
+        let doors = [("zeo", self.zeo, doors.read_write), ("zeo_ro", self.zeo_ro, doors.read_only)];
         for (name, listener, door) in doors {
-            let Some(listener) = listener else { continue };
+            let (Some(listener), Some(door)) = (listener, door) else { continue };
             ready.push_str(&format!(" {name}={}", listener.address));
             info!(listener = name, address = %listener.address, "serving");
             tasks.spawn(listener.serve(served.clone(), door, self.tls.clone(), stopped.clone()));
         }
         if let Some(peer) = peer {
             ready.push_str(&format!(" peer={peer}"));
+        }
+        for admin in admin {
+            ready.push_str(&format!(" admin={admin}"));
         }
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{ready}").and_then(|()| stdout.flush()).context("standard output is closed")?;

@@ -23,15 +23,15 @@ use tracing::{info, warn};
 use self::again::Again;
 pub(crate) use self::conductor::Part;
 use self::conductor::Stage;
+pub(crate) use self::listeners::Doors;
 use self::listeners::Listeners;
 pub(crate) use self::peers::Copies;
-pub(crate) use self::readiness::of_copy as readiness_of;
+pub(crate) use self::readiness::{of as readiness_of_all, of_copy as readiness_of};
 pub(crate) use self::surroundings::Surroundings;
 use crate::config::{NodeConfig, Role};
 use crate::control;
 use crate::door::{Keeper, Readiness};
-use crate::failover::lease::since_boot;
-use crate::listener::ListenAddress;
+use crate::failover::lease::{LeaseView, since_boot};
 use crate::membership::members::Members;
 use crate::opening::{self, ServiceSettings};
 use crate::peer::PeerListener;
@@ -103,6 +103,7 @@ async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
 /// Runs until the node is to stop, or must start once more.
 async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<Again>> {
     let NodeConfig { node, zeo, limits, storages, .. } = config;
+    config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let started = SystemTime::now();
     // Bound first: a port that is taken is found before a large file is indexed.
     let listeners = Listeners::bind(config).await?;
@@ -116,11 +117,8 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
         (role, Some(address)) if role.is_decided() => Some(auto::bind_gossip(address).await?),
         _ => None,
     };
-    let admin = match &config.listen.admin {
-        Some(ListenAddress::Unix(path)) => Some(control::bind(path)?),
-        Some(ListenAddress::Tcp(_)) => bail!("the control API listens on unix:PATH only"),
-        None => None,
-    };
+    let admin = control::bind(config).await?;
+    let admin_addresses: Vec<_> = admin.iter().filter_map(control::Socket::tcp_address).collect();
     let settings = service_settings(config);
     let specs = storages.clone();
     let services = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
@@ -149,6 +147,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
     });
     let mut decided = None;
     let mut surroundings = None;
+    let mut lease = None;
     let refound = watch::Sender::new(None);
     let (read_write, read_only) = match node.role {
         Role::Auto | Role::Witness => {
@@ -187,6 +186,8 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
             let read_only = Keeper::new(readiness::of(&copies));
             background.spawn(readiness::keep(copies.clone(), read_only.clone()));
             let read_write = Keeper::new(Readiness::Closed);
+            let lease_view = LeaseView::default();
+            lease = Some(lease_view.clone());
             let stage = Stage {
                 name: node.name.clone(),
                 copies: copies.clone(),
@@ -197,6 +198,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
                 decided: known,
                 acks: config.replication.acks.unwrap_or_default(),
                 refound: refound.clone(),
+                lease: lease_view,
             };
             let conducting = conductor::conduct(started, auto::timing(config), stage, stopped.clone());
             conductors.spawn(conducting);
@@ -243,19 +245,19 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
         ));
     }
     background.spawn(control::keep_lag_log(copies.clone()));
-    if let Some(admin) = admin {
-        let part = part.subscribe();
-        let subject = control::Subject {
-            config: config.clone(),
-            copies: copies.clone(),
-            started,
-            part,
-            decisions: decided.clone(),
-            surroundings,
-        };
-        background.spawn(control::serve(admin, subject));
-    }
-    let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;
+    let doors = listeners.doors(&read_write, &read_only);
+    let subject = control::Subject {
+        config: config.clone(),
+        copies: copies.clone(),
+        started,
+        part: part.subscribe(),
+        lease,
+        doors: doors.clone(),
+        decisions: decided.clone(),
+        surroundings,
+    };
+    conductors.spawn(control::serve(admin, subject, stopped.clone()));
+    let serving = listeners.serve(&served, doors, peer_address, &admin_addresses, &stopped)?;
     let repairs = tokio::select! {
         signal = signals.stop() => {
             info!(signal, "stopping");

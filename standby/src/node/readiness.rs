@@ -27,7 +27,7 @@ fn least(all: impl IntoIterator<Item = Readiness>) -> Readiness {
 }
 
 /// The readiness of a node whose copies are so.
-pub(super) fn of(copies: &Copies) -> Readiness {
+pub(crate) fn of(copies: &Copies) -> Readiness {
     least(copies.values().map(of_copy))
 }
 

@@ -37,6 +37,10 @@ fn is_only_an_issuer(error: &Error) -> bool {
 }
 
 impl ClientCertVerifier for PinningVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.chains.client_auth_mandatory()
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chains.root_hint_subjects()
     }

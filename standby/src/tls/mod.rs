@@ -1,10 +1,11 @@
-//! TLS for ZEO clients: what the stock server's `<ssl>` section offers, with `rustls`.
+//! TLS for ZEO clients, and for the operator: what the stock server's `<ssl>` section offers, with `rustls`.
 //!
-//! The server has a certificate, and clients must present one that is trusted: one of the given certificates
+//! The server has a certificate, and clients present one that is trusted: one of the given certificates
 //! itself, or one issued by one of them.
 
 mod client_verifier;
 mod key;
+mod subject;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
 use client_verifier::PinningVerifier;
+pub use subject::subject;
 
 /// The variable that holds the password of an encrypted key.
 pub const PASSWORD_VARIABLE: &str = "STANDBY_TLS_KEY_PASSWORD";
@@ -33,12 +35,23 @@ pub struct TlsOptions {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Reads the files. `password` is asked for if the key is encrypted.
-pub fn acceptor(options: &TlsOptions, password: Option<&str>) -> Result<TlsAcceptor> {
+/// What is asked of a client where `client_ca` says whom to trust. One that is not trusted is never let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientCertificate {
+    /// Without one it is not let in.
+    Required,
+    /// Without one it is let in, and says otherwise who it is.
+    Welcome,
+}
+
+/// Reads the files. The password of an encrypted key is in the environment, as [`PASSWORD_VARIABLE`].
+pub fn acceptor(options: &TlsOptions, asked: ClientCertificate) -> Result<TlsAcceptor> {
+    let password = std::env::var(PASSWORD_VARIABLE).ok();
     let chain = read_certificates(&options.certificate)?;
     let key_path = options.key.as_ref().unwrap_or(&options.certificate);
     let pem = std::fs::read(key_path).with_context(|| format!("cannot read {}", key_path.display()))?;
-    let key = key::read(&pem, password).with_context(|| format!("the TLS key {}", key_path.display()))?;
+    let key = key::read(&pem, password.as_deref())
+        .with_context(|| format!("the TLS key {}", key_path.display()))?;
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider.clone())
@@ -54,7 +67,12 @@ pub fn acceptor(options: &TlsOptions, password: Option<&str>) -> Result<TlsAccep
                     .add(certificate.clone())
                     .with_context(|| format!("a certificate in {}", path.display()))?;
             }
-            let chains = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            let chains = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let chains = match asked {
+                ClientCertificate::Required => chains,
+                ClientCertificate::Welcome => chains.allow_unauthenticated(),
+            };
+            let chains = chains.build()?;
             config.with_client_cert_verifier(Arc::new(PinningVerifier::new(chains, trusted)))
         }
     };

@@ -1,0 +1,40 @@
+//! The options that say which node is asked, and who asks.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::client::Client;
+use crate::endpoint::Proof;
+
+/// Which node, and who.
+#[derive(Args, Clone, Debug)]
+pub struct Reach {
+    /// The control API of a node, as `admin` in its [listen] says: unix:PATH, http://HOST:PORT or https://HOST:PORT.
+    #[arg(long, value_name = "ADDRESS", env = "STANDBY_ADMIN")]
+    admin: String,
+    /// The file with the token that opens it over TCP.
+    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Whom to trust with https: certificates in PEM form.
+    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_CA")]
+    ca: Option<PathBuf>,
+    /// A certificate in PEM form to be known by, in place of the token.
+    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_CERT")]
+    cert: Option<PathBuf>,
+    /// Its key [default: in the certificate's file].
+    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_KEY", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+impl Reach {
+    /// The node.
+    ///
+    /// # Errors
+    /// The address is none, or a file cannot be read.
+    pub fn client(&self) -> Result<Client> {
+        let Self { admin, token_file, ca, cert, key } = self.clone();
+        Client::open(&admin, &Proof { token_file, ca, certificate: cert, key })
+    }
+}

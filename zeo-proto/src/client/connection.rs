@@ -147,6 +147,11 @@ impl Connection {
         encode_call(self.encoding, &mut self.output, &MsgId::NONE, true, method, args);
     }
 
+    /// The same for a call whose arguments are typed.
+    pub fn post_call<T>(&mut self, call: &Call<'_, T>) {
+        self.post(call.method, &call.args);
+    }
+
     /// Sends what was collected.
     ///
     /// # Errors

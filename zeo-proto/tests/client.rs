@@ -291,7 +291,7 @@ async fn after_a_reconnection_what_has_changed_is_read_anew_and_the_rest_is_kept
     second.script().instead.clear();
     drop(first);
     let told = event(&mut events, "what has changed", |event| match event {
-        Event::Invalidated(told) => Some(told.oids.clone()),
+        Event::CaughtUp(told) => Some(told.oids.clone()),
         _ => None,
     });
     assert_eq!(told.await, [Oid::new(1)]);

@@ -17,9 +17,10 @@ pub enum Event {
     },
     /// The connection is gone, and another one is being looked for.
     Disconnected(Arc<str>),
-    /// Others have changed objects: told before anything can be read that this transaction has written, and once for all
-    /// transactions that were missed while there was no connection.
+    /// Others have changed objects: told before anything can be read that this transaction has written.
     Invalidated(Arc<Invalidations>),
+    /// Others have changed objects while there was no connection, in transactions up to this one.
+    CaughtUp(Arc<Invalidations>),
     /// The server could not tell what has changed: anything may have, and what was read before may never have been. The
     /// cache was dropped.
     HistoryChanged,

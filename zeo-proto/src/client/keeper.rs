@@ -50,9 +50,7 @@ impl Keeper {
         let shared = Arc::clone(&self.shared);
         loop {
             let (address, connection) = self.connect().await;
-            let (session, commands) = Session::new(address.clone(), connection.encoding());
-            let tid = shared.cache().last_tid();
-            shared.tell(Event::Connected { address, tid });
+            let (session, commands) = Session::new(address, connection.encoding());
             shared.session.send_replace(Some(Arc::new(session)));
             let why = Traffic::new(connection, &shared, &mut self.dialer).run(commands).await;
             shared.session.send_replace(None);
@@ -82,7 +80,7 @@ impl Keeper {
                     // An attempt neither panics nor is aborted while this waits for it.
                     let Ok((address, greeted)) = attempt else { continue };
                     let joined = match greeted {
-                        Ok(connection) => self.join(connection).await,
+                        Ok(connection) => self.join(&address, connection).await,
                         Err(error) => Err(error),
                     };
                     match joined {
@@ -96,17 +94,22 @@ impl Keeper {
     }
 
     /// Registers with a server that has greeted, and makes the cache fit.
-    async fn join(&mut self, connection: Connection) -> Result<Connection, Error> {
+    async fn join(&mut self, address: &Address, connection: Connection) -> Result<Connection, Error> {
         let patience = self.shared.options.silence * 3;
-        let joined = timeout(patience, self.register(connection)).await;
+        let joined = timeout(patience, self.register(address, connection)).await;
         joined.unwrap_or_else(|_| Err(Error::disconnected("the server does not answer")))
     }
 
-    async fn register(&mut self, mut connection: Connection) -> Result<Connection, Error> {
+    async fn register(&mut self, address: &Address, mut connection: Connection) -> Result<Connection, Error> {
         connection.keep_pushes();
         let shared = Arc::clone(&self.shared);
         let read_only = shared.options.access == Access::ReadOnly;
         let server = connection.register(&shared.options.storage, read_only).await?;
+        let info = connection.ask(calls::info()).await?;
+        if let Some(view) = View::in_info(&info) {
+            self.dialer.see(view);
+            self.dialer.view().into_iter().for_each(|view| shared.set_view(view));
+        }
         let verification = Verification::of(&shared.cache(), server);
         match verification {
             Verification::Valid => shared.cache().advance(server),
@@ -115,7 +118,7 @@ impl Keeper {
                     let mut cache = shared.cache();
                     told.oids.iter().for_each(|oid| cache.forget(*oid));
                     let tid = told.tid;
-                    shared.tell(Event::Invalidated(Arc::new(told)));
+                    shared.tell(Event::CaughtUp(Arc::new(told)));
                     cache.advance(tid);
                 }
                 None => self.drop_history(server),
@@ -129,12 +132,8 @@ impl Keeper {
             }
         }
         self.behind_since = None;
-        let info = connection.ask(calls::info()).await?;
-        if let Some(view) = View::in_info(&info) {
-            self.dialer.see(view);
-            self.dialer.view().into_iter().for_each(|view| shared.set_view(view));
-        }
         let last_tid = shared.cache().last_tid();
+        shared.tell(Event::Connected { address: address.clone(), tid: last_tid });
         for push in connection.take_pushes() {
             let is_known = matches!(&push, Push::Invalidated(told) if told.tid <= last_tid);
             if !is_known {

@@ -16,4 +16,5 @@ pub mod rude;
 pub mod script;
 pub mod seed;
 pub mod server;
+pub mod swarm;
 pub mod workload;

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod datafile;
 pub mod decided;
 pub mod disk;
+pub mod doors;
 pub mod driver;
 pub mod link;
 pub mod namespace;

@@ -50,10 +50,20 @@ struct Told {
 /// What a member has done.
 #[derive(Debug, Default)]
 struct Done {
-    /// The last mark that was there when it began a transaction that is committed now, and the moment of the answer to the
-    /// first of these, in microseconds.
+    /// The last mark that was there when it began a transaction that is committed now.
     mark: AtomicU64,
-    at: AtomicU64,
+    /// When it was connected for the first of these, and when that was answered, in microseconds.
+    let_in: AtomicU64,
+    committed: AtomicU64,
+}
+
+/// How long after a moment a client was back.
+#[derive(Debug, Clone, Copy)]
+pub struct Back {
+    /// It had the connection on which it then committed.
+    pub let_in: Duration,
+    /// It was told that its transaction is committed.
+    pub committed: Duration,
 }
 
 impl Swarm {
@@ -75,20 +85,24 @@ impl Swarm {
         self.told.send_modify(|told| told.mark += 1);
     }
 
-    /// Waits until all have done so. How long after a moment each was answered.
+    /// Waits until all have done so. How long after a moment each of them had.
     ///
     /// # Errors
     /// One has not after so long, or has ended.
-    pub async fn all_committed(&mut self, after: Instant, patience: Duration) -> Result<Vec<Duration>> {
+    pub async fn all_committed(&mut self, after: Instant, patience: Duration) -> Result<Vec<Back>> {
         let mark = self.told.borrow().mark;
         let deadline = Instant::now() + patience;
         loop {
             let done = |done: &&Done| done.mark.load(Ordering::Acquire) >= mark;
             let count = self.done.iter().filter(done).count();
             if count == self.done.len() {
-                let at = |done: &Done| Duration::from_micros(done.at.load(Ordering::Relaxed));
-                let times = self.done.iter().map(|done| (self.since + at(done)).duration_since(after));
-                return Ok(times.collect());
+                let later = |at: &AtomicU64| {
+                    let at = Duration::from_micros(at.load(Ordering::Relaxed));
+                    (self.since + at).saturating_duration_since(after)
+                };
+                let back =
+                    |done: &Done| Back { let_in: later(&done.let_in), committed: later(&done.committed) };
+                return Ok(self.done.iter().map(back).collect());
             }
             if let Some(ended) = self.members.try_join_next() {
                 ended?.context("a client has ended")?;

@@ -30,6 +30,8 @@ pub(super) struct Member {
     since: Instant,
     chance: Seed,
     transactions: u64,
+    /// When it had a connection for its last attempt, in microseconds.
+    let_in: u64,
     recorder: Option<Recorder>,
 }
 
@@ -42,7 +44,13 @@ impl Member {
         since: Instant,
     ) -> Self {
         let chance = Seed::of(plan.seed ^ (number as u64) << 32);
-        Self { number, plan: plan.clone(), told, done, since, chance, transactions: 0, recorder: None }
+        let (transactions, let_in, recorder) = (0, 0, None);
+        Self { number, plan: plan.clone(), told, done, since, chance, transactions, let_in, recorder }
+    }
+
+    /// In microseconds since all began.
+    fn now(&self) -> u64 {
+        self.since.elapsed().as_micros() as u64
     }
 
     /// Commits until it is told to stop.
@@ -68,7 +76,8 @@ impl Member {
             due = self.plan.every / 2 + self.some_time();
             let done = &self.done[self.number];
             if done.mark.load(Ordering::Relaxed) < told.mark {
-                done.at.store(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
+                done.let_in.store(self.let_in, Ordering::Relaxed);
+                done.committed.store(self.now(), Ordering::Relaxed);
                 done.mark.store(told.mark, Ordering::Release);
             }
         }
@@ -97,6 +106,7 @@ impl Member {
 
     async fn attempt(&mut self, client: &Client) -> Result<(), Error> {
         client.connected().await?;
+        self.let_in = self.now();
         let snapshot = client.snapshot();
         if let Some(recorder) = &mut self.recorder {
             recorder.begin(snapshot.before());

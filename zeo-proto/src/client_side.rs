@@ -2,8 +2,10 @@
 
 mod calls;
 mod incoming;
+mod invalidated;
 mod loaded;
 
 pub use calls::{encode_call, encode_load, encode_store};
 pub use incoming::{Incoming, decode_incoming};
+pub use invalidated::decode_invalidated;
 pub use loaded::{Loaded, decode_loaded};

@@ -12,8 +12,10 @@ use super::connection::Connection;
 use super::push::Push;
 use super::session::{Command, Effect};
 use super::shared::Shared;
-use super::{Conflict, Dialer, Error, Refused, Revision, calls};
-use crate::client_side::{Incoming, Loaded, decode_incoming, decode_loaded, encode_call, encode_load};
+use super::{Conflict, Dialer, Error, Invalidations, Refused, Revision, calls};
+use crate::client_side::{
+    Incoming, Loaded, decode_incoming, decode_invalidated, decode_loaded, encode_call, encode_load,
+};
 use crate::{Limits, MsgId, Oid, Tid, Value};
 
 /// While more is unsent, in bytes, no further command is taken.
@@ -135,6 +137,10 @@ impl<'a> Traffic<'a> {
         let encoding = self.connection.encoding();
         if let Some(loaded) = decode_loaded(encoding, frame) {
             self.loaded(&loaded);
+            return Ok(());
+        }
+        if let Some((tid, oids)) = decode_invalidated(encoding, frame) {
+            self.shared.invalidated(Invalidations { tid, oids });
             return Ok(());
         }
         match decode_incoming(encoding, frame, &Limits::REPLIES).map_err(Error::protocol)? {

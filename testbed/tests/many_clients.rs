@@ -9,11 +9,11 @@ use anyhow::{Context, Result, ensure};
 use standby_checker::{Stored, Transaction, check};
 use standby_testbed::decided::{cluster, primary, runtime, wait_for_followers};
 use standby_testbed::place;
-use standby_testbed::poll::PATIENCE;
+use standby_testbed::poll::{self, PATIENCE};
 use standby_testbed::seed::Seed;
 use standby_testbed::swarm::{Plan, Swarm, value_of};
-use zeo_proto::Value;
-use zeo_proto::client::{Connection, Options};
+use zeo_proto::client::{Address, Client, Connection, Error, Metadata, Options};
+use zeo_proto::{Oid, Tid, Value};
 
 #[test]
 fn all_of_many_clients_write_on_after_a_kill_and_what_they_saw_is_honest() -> Result<()> {
@@ -58,6 +58,61 @@ fn all_of_many_clients_write_on_after_a_kill_and_what_they_saw_is_honest() -> Re
     ensure!(verdict.is_honest(), "{verdict}");
     ensure!(verdict.counts.acknowledged >= 4 * clients && verdict.counts.invalidations > 0, "{verdict}");
     standby_testbed::decided::stop_with_the_same_history(&mut nodes)
+}
+
+#[test]
+fn clients_that_were_told_of_one_node_find_the_others() -> Result<()> {
+    let folder = place::scratch("one-address")?;
+    let mut nodes = cluster(folder.path(), "acks = 1")?;
+    let runtime = runtime()?;
+    let _within = runtime.enter();
+    let old = primary(&nodes)?;
+    let writer = Client::start(Options { wait: PATIENCE, ..Options::new([nodes[old].zeo()]) });
+    let reader = Client::start(Options { wait: PATIENCE, ..Options::read_only([nodes[old].zeo_ro()]) });
+    let seen = |client: &Client| {
+        client.view().map_or(0, |view| view.nodes.iter().filter(|node| node.zeo.is_some()).count())
+    };
+    poll::until("both to know all nodes", PATIENCE, || {
+        Ok((seen(&writer) == 3 && seen(&reader) == 3).then_some(()))
+    })?;
+    ensure!(writer.view().is_some_and(|view| view.primary.as_ref() == Some(&nodes[old].name)));
+    let first = runtime.block_on(write(&writer))?;
+    wait_for_followers(&nodes)?;
+    nodes[old].kill()?;
+    let second = runtime.block_on(write(&writer))?;
+    ensure!(second > first, "tids grow");
+    let new = primary(&nodes)?;
+    ensure!(runtime.block_on(writer.connected())? == nodes[new].zeo().into(), "it writes at the new primary");
+    let others: Vec<Address> =
+        (0..3).filter(|node| *node != old).map(|node| nodes[node].zeo_ro().into()).collect();
+    ensure!(others.contains(&runtime.block_on(reader.connected())?), "it reads at another node");
+    poll::until("the reader to be told", PATIENCE, || Ok((reader.last_tid() >= second).then_some(())))?;
+    let found = runtime.block_on(reader.snapshot().load(OID))?.context("it is there")?;
+    ensure!(found.serial == second);
+    let view = poll::until("the news", PATIENCE, || Ok(reader.view().filter(|view| view.epoch > 1)))?;
+    ensure!(view.primary.as_ref() == Some(&nodes[new].name));
+    Ok(())
+}
+
+const OID: Oid = Oid::new(1 << 36);
+
+/// Counts up, as often as it takes.
+async fn write(client: &Client) -> Result<Tid> {
+    loop {
+        client.connected().await?;
+        let serial = match client.snapshot().load(OID).await {
+            Ok(found) => found.map(|found| found.serial),
+            Err(Error::Refused(_)) => None,
+            Err(Error::HistoryChanged | Error::Disconnected(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let mut transaction = client.begin(Metadata::default()).await?;
+        transaction.store(OID, serial, b"a record");
+        match transaction.commit().await {
+            Err(Error::Disconnected(_) | Error::Conflict(_) | Error::OutcomeUnknown(_)) => {}
+            done => return Ok(done?),
+        }
+    }
 }
 
 /// All that a node has, as it tells its clients.

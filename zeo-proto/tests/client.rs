@@ -277,6 +277,16 @@ async fn a_transaction_that_is_dropped_after_its_vote_is_given_up_before_the_nex
 }
 
 #[tokio::test]
+async fn a_transaction_goes_on_when_nobody_else_has_the_client_any_more() {
+    let server = Server::start(Script { last: 5, ..Script::default() }).await;
+    let client = Client::start(options(&[&server]));
+    let mut transaction = client.begin(Metadata::default()).await.expect("connected");
+    drop(client);
+    transaction.store(Oid::new(1), None, b"mine");
+    assert_eq!(within("the answer", transaction.commit()).await.expect("committed"), Tid::new(6));
+}
+
+#[tokio::test]
 async fn after_a_reconnection_what_has_changed_is_read_anew_and_the_rest_is_kept() {
     let all = [(1, 4, "one"), (2, 5, "two")];
     let first = Server::start(Script { last: 5, objects: objects(&all), ..Script::default() }).await;

@@ -132,7 +132,7 @@ impl Client {
             let turn = Arc::clone(&session.turn).acquire_owned().await;
             // The one before may have taken the connection with it.
             if let (Ok(turn), false) = (turn, session.is_over()) {
-                return Ok(Transaction::new(session, turn, &metadata));
+                return Ok(Transaction::new(self.clone(), session, turn, &metadata));
             }
         }
     }

@@ -84,8 +84,11 @@ impl Session {
         let number = self.next_number();
         encode_call(self.encoding, &mut frames, &MsgId::Int(number), false, call.method, &call.args);
         let (reply, answer) = oneshot::channel();
+        let finishes = matches!(effect, Effect::Finished(_));
         self.send(Command::Call { frames, number, effect, reply }).await?;
-        let value = answer.await.unwrap_or_else(|_| Err(gone()))?;
+        // The task was dropped, with the runtime: what it had sent nobody knows.
+        let lost = |_| Err(if finishes { Error::OutcomeUnknown(GONE.into()) } else { gone() });
+        let value = answer.await.unwrap_or_else(lost)?;
         (call.answer)(value).ok_or_else(|| Error::protocol(format!("the answer to {}", call.method)))
     }
 
@@ -107,6 +110,8 @@ impl Session {
     }
 }
 
+const GONE: &str = "the connection is gone";
+
 fn gone() -> Error {
-    Error::disconnected("the connection is gone")
+    Error::disconnected(GONE)
 }

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::calls;
 use super::session::{Effect, Session};
-use super::{Error, Metadata, Vote};
+use super::{Client, Error, Metadata, Vote};
 use crate::client_side::{encode_call, encode_store};
 use crate::{MsgId, Oid, Serial, Tid, Value};
 
@@ -17,6 +17,8 @@ use crate::{MsgId, Oid, Serial, Tid, Value};
 /// [`Error::Disconnected`] says that nothing of it is committed; [`Error::OutcomeUnknown`] that nobody here can tell.
 #[derive(Debug)]
 pub struct Transaction {
+    /// Keeps the connection, also when nobody else has the client any more.
+    _client: Client,
     session: Arc<Session>,
     /// For the time of the transaction no other of this connection begins.
     turn: Option<OwnedSemaphorePermit>,
@@ -28,10 +30,15 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(session: Arc<Session>, turn: OwnedSemaphorePermit, metadata: &Metadata) -> Self {
+    pub(super) fn new(
+        client: Client,
+        session: Arc<Session>,
+        turn: OwnedSemaphorePermit,
+        metadata: &Metadata,
+    ) -> Self {
         let id = session.next_number();
-        let (written, is_open) = (BTreeMap::new(), false);
-        let mut transaction = Self { session, turn: Some(turn), id, frames: Vec::new(), written, is_open };
+        let (turn, frames, written) = (Some(turn), Vec::new(), BTreeMap::new());
+        let mut transaction = Self { _client: client, session, turn, id, frames, written, is_open: false };
         let begin = calls::begin(id, metadata);
         transaction.post(begin.method, &begin.args);
         transaction

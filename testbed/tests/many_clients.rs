@@ -96,7 +96,8 @@ fn clients_that_were_told_of_one_node_find_the_others() -> Result<()> {
         (0..3).filter(|node| *node != old).map(|node| nodes[node].zeo_ro().into()).collect();
     ensure!(others.contains(&runtime.block_on(reader.connected())?), "it reads at another node");
     poll::until("the reader to be told", PATIENCE, || Ok((reader.last_tid() >= second).then_some(())))?;
-    let found = runtime.block_on(reader.snapshot().load(OID))?.context("it is there")?;
+    let found =
+        runtime.block_on(async { reader.snapshot().await?.load(OID).await })?.context("it is there")?;
     ensure!(found.serial == second);
     let view = poll::until("the news", PATIENCE, || Ok(reader.view().filter(|view| view.epoch > 1)))?;
     ensure!(view.primary.as_ref() == Some(&nodes[new].name));
@@ -109,7 +110,7 @@ const OID: Oid = Oid::new(1 << 36);
 async fn write(client: &Client) -> Result<Tid> {
     loop {
         client.connected().await?;
-        let serial = match client.snapshot().load(OID).await {
+        let serial = match client.snapshot().await?.load(OID).await {
             Ok(found) => found.map(|found| found.serial),
             Err(Error::Refused(_)) => None,
             Err(Error::HistoryChanged | Error::Disconnected(_)) => continue,

@@ -90,14 +90,14 @@ async fn reads_what_others_write(writer: &Client, reader: &Client) -> Result<Oid
     let first = write(writer, oid, None, 1).await?;
     ensure!(writer.last_tid() == first);
     heard(reader, &mut events, first, oid).await?;
-    let then = reader.snapshot();
+    let then = reader.snapshot().await?;
     let found = then.load(oid).await?.context("it is there")?;
     ensure!((found.serial, found.end) == (first, None) && found.data == record(200, 1));
     let second = write(writer, oid, Some(first), 2).await?;
     heard(reader, &mut events, second, oid).await?;
     let found = then.load(oid).await?.context("it was there")?;
     ensure!((found.serial, found.end) == (first, Some(second)), "a snapshot stays as it is: {found:?}");
-    let found = reader.snapshot().load(oid).await?.context("it is there")?;
+    let found = reader.snapshot().await?.load(oid).await?.context("it is there")?;
     ensure!((found.serial, found.end) == (second, None) && found.data == record(200, 2));
     ensure!(reader.load_before(oid, first).await?.is_none(), "there was nothing before");
     let refused = reader.load_before(Oid::new(1 << 60), Tid::MAX).await.err().context("there is none")?;
@@ -115,7 +115,7 @@ async fn reads_what_others_write(writer: &Client, reader: &Client) -> Result<Oid
 }
 
 async fn conflicts_are_told(writer: &Client, oid: Oid) -> Result<()> {
-    let current = writer.snapshot().load(oid).await?.context("it is there")?.serial;
+    let current = writer.snapshot().await?.load(oid).await?.context("it is there")?.serial;
     let stale = Tid::new(current.get() - 1);
     match write(writer, oid, Some(stale), 3).await {
         Err(Error::Conflict(conflicts)) => {
@@ -142,7 +142,7 @@ async fn undoes(writer: &Client, oid: Oid) -> Result<()> {
     let vote = transaction.vote().await?;
     ensure!(vote.conflicts.is_empty() && vote.changed == [oid], "{vote:?}");
     let tid = transaction.finish().await?;
-    let found = writer.snapshot().load(oid).await?.context("it is there")?;
+    let found = writer.snapshot().await?.load(oid).await?.context("it is there")?;
     ensure!(found.serial == tid && found.data == record(200, 2), "{found:?}");
     Ok(())
 }
@@ -166,10 +166,10 @@ async fn asks_for_everything_else(writer: &Client, reader: &Client, oid: Oid) ->
 /// The server was restarted.
 async fn comes_back(writer: &Client, reader: &Client, oid: Oid) -> Result<()> {
     let seen = reader.last_tid();
-    let known = reader.snapshot().load(oid).await?.context("it is there")?;
+    let known = reader.snapshot().await?.load(oid).await?.context("it is there")?;
     let tid = tokio::time::timeout(PATIENCE, async {
         loop {
-            let current = writer.snapshot().load(oid).await?.context("it is there")?.serial;
+            let current = writer.snapshot().await?.load(oid).await?.context("it is there")?.serial;
             match write(writer, oid, Some(current), 9).await {
                 Err(Error::Disconnected(_)) => {}
                 done => return anyhow::Ok(done?),
@@ -185,7 +185,7 @@ async fn comes_back(writer: &Client, reader: &Client, oid: Oid) -> Result<()> {
     .await
     .context("the reader does not come back")?;
     ensure!(seen < tid);
-    let found = reader.snapshot().load(oid).await?.context("it is there")?;
+    let found = reader.snapshot().await?.load(oid).await?.context("it is there")?;
     ensure!(known.serial < tid && found.serial == tid && found.data == record(200, 9));
     Ok(())
 }

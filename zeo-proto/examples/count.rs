@@ -28,7 +28,7 @@ async fn main() -> Result<(), Error> {
     let client = Client::start(Options::new(addresses.split(',')));
     println!("connected to {}", client.connected().await?);
     loop {
-        let (count, serial) = match counted(&client.snapshot()).await {
+        let (count, serial) = match counted(&client.snapshot().await?).await {
             Ok(counted) => counted,
             Err(Error::HistoryChanged) => continue,
             Err(error) => return Err(error),

@@ -31,7 +31,7 @@
 //! let client = Client::start(Options::new(["10.0.0.1:8100", "10.0.0.2:8100", "10.0.0.3:8100"]));
 //! let oid = Oid::new(1);
 //! let counted = loop {
-//!     let now = client.snapshot().load(oid).await?.expect("it is there");
+//!     let now = client.snapshot().await?.load(oid).await?.expect("it is there");
 //!     let mut count = [0; 8];
 //!     count.copy_from_slice(&now.data);
 //!     let next = (u64::from_le_bytes(count) + 1).to_le_bytes();

@@ -201,7 +201,7 @@ async fn what_was_read_or_written_is_read_again_without_the_server_until_others_
     let client = Client::start(options(&[&server]));
     let mut events = client.events();
     assert_eq!(load(&client, 2).await, "old");
-    let before = client.snapshot();
+    let before = client.snapshot().await.expect("connected");
     let tid = write(&client).await.expect("committed");
     assert_eq!((tid, client.last_tid()), (Tid::new(6), Tid::new(6)));
     assert_eq!((load(&client, 1).await.as_str(), load(&client, 2).await.as_str()), ("mine", "old"));
@@ -216,6 +216,16 @@ async fn what_was_read_or_written_is_read_again_without_the_server_until_others_
     let then = before.load(Oid::new(2)).await.expect("it answers").expect("it was there");
     assert_eq!((&then.data[..], then.end), (&b"old"[..], Some(Tid::new(7))));
     assert_eq!(server.asked("loadBefore"), 2);
+}
+
+#[tokio::test]
+async fn the_first_snapshot_waits_for_the_first_connection() {
+    let server =
+        Server::start(Script { last: 5, objects: objects(&[(2, 5, "x")]), ..Script::default() }).await;
+    let client = Client::start(options(&[&server]));
+    let snapshot = within("a connection", client.snapshot()).await.expect("connected");
+    assert_eq!(snapshot.before(), Tid::new(6));
+    assert!(snapshot.load(Oid::new(2)).await.expect("it answers").is_some());
 }
 
 #[tokio::test]
@@ -297,7 +307,7 @@ async fn after_a_reconnection_what_has_changed_is_read_anew_and_the_rest_is_kept
     let client = Client::start(options(&[&first, &second]));
     let mut events = client.events();
     assert_eq!((load(&client, 1).await.as_str(), load(&client, 2).await.as_str()), ("one", "two"));
-    let snapshot = client.snapshot();
+    let snapshot = client.snapshot().await.expect("connected");
     second.script().instead.clear();
     drop(first);
     let told = event(&mut events, "what has changed", |event| match event {
@@ -321,7 +331,7 @@ async fn when_the_server_cannot_tell_what_has_changed_nothing_that_was_read_befo
     let client = Client::start(options(&[&first, &second]));
     let mut events = client.events();
     assert_eq!(load(&client, 2).await, "lost");
-    let snapshot = client.snapshot();
+    let snapshot = client.snapshot().await.expect("connected");
     second.script().instead =
         BTreeMap::from([("getInvalidations", (|| Reaction::Answer(Value::None)) as fn() -> _)]);
     drop(first);

@@ -107,7 +107,7 @@ impl Member {
     async fn attempt(&mut self, client: &Client) -> Result<(), Error> {
         client.connected().await?;
         self.let_in = self.now();
-        let snapshot = client.snapshot();
+        let snapshot = client.snapshot().await?;
         if let Some(recorder) = &mut self.recorder {
             recorder.begin(snapshot.before());
             for _ in 0..READ {

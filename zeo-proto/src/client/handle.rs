@@ -64,10 +64,16 @@ impl Client {
         self.shared.cache().history()
     }
 
-    /// The storage as of the last transaction that the client has heard of.
-    pub fn snapshot(&self) -> Snapshot {
+    /// The storage as of the last transaction that the client has heard of. Waits only where it has never been connected.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it has never been.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        if self.last_tid() == Tid::ZERO {
+            self.connected().await?;
+        }
         let cache = self.shared.cache();
-        Snapshot::new(self.clone(), cache.last_tid().next(), cache.history())
+        Ok(Snapshot::new(self.clone(), cache.last_tid().next(), cache.history()))
     }
 
     /// The revision that was current just before a transaction, out of the cache or from the server; [`Tid::MAX`] asks

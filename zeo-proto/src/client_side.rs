@@ -1,4 +1,5 @@
-//! The client's side of the protocol, for drivers and tests: calls out, replies and pushes in.
+//! The client's side of the protocol as data: calls out, replies and pushes in. The module `client`, and load drivers, are
+//! built on it.
 
 mod calls;
 mod incoming;

@@ -23,9 +23,19 @@ def addresses(texts):
 
 
 def database(mode, folder, texts):
-    return ZODB.DB(ZEO.ClientStorage.ClientStorage(
+    """Opens it, also when the primary changes just then."""
+    return retried('opening', lambda: open_database(mode, folder, texts))
+
+
+def open_database(mode, folder, texts):
+    storage = ZEO.ClientStorage.ClientStorage(
         addresses(texts), wait=True, wait_timeout=PATIENCE, client=mode, var=folder,
-        read_only=mode == 'reader', read_only_fallback=mode == 'fallback'))
+        read_only=mode == 'reader', read_only_fallback=mode == 'fallback')
+    try:
+        return ZODB.DB(storage)
+    except BaseException:
+        storage.close()
+        raise
 
 
 def retried(what, work):

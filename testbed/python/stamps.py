@@ -1,13 +1,14 @@
-"""Stock clients that stamp what they write and say what they read, while primaries change; and who judges them.
+"""Stock clients that stamp what they write and write down what they do and see, while primaries change.
 
-Every transaction of a writer has a number, which it stamps its objects with, and its name and the number as its description. So
-whoever has the file can tell of everything that a client was told or has read whether it is there.
+Each keeps a history as `standby-checker` reads it, one line of JSON for an operation with its answer. The value of an object is its
+stamp: the client's name, and the number of the transaction, which is never used twice. `log PATH` writes the transactions of a file to PATH.log, as the checker reads them.
 """
-import bisect
-import glob
+import io
 import json
 import os
+import pickle
 import queue
+import re
 import sys
 import threading
 import time
@@ -18,10 +19,11 @@ from failover import database
 from failover import retried
 from persistent.mapping import PersistentMapping
 from ZODB.FileStorage import FileIterator
-from ZODB.POSException import StorageError
+from ZODB.POSException import ConflictError
 from ZODB.utils import z64
 
 CELLS = 8
+BOUNDARY = re.compile(r'standby: epoch \d+ begins at node .* after transaction ([0-9a-f]{16})')
 
 
 def told():
@@ -43,147 +45,178 @@ def take(commands):
         return [None]
 
 
-def values(connection):
-    """Every object of every writer: its oid, its serial, whose it is, and its stamp."""
-    for name, head in connection.root().items():
-        for one in [head, *head['cells']]:
-            stamp = one['stamp']  # loads it
-            yield one._p_oid.hex(), one._p_serial.hex(), name, stamp
+class Historian:
+    """A client, and its history in a file."""
 
+    def __init__(self, mode, folder, texts):
+        self.db = database(mode, folder, texts)
+        self.file = open(os.path.join(folder, 'history'), 'w', buffering=1)
+        self.connected = 0
+        storage = self.db.storage
+        notify_connected = storage.notify_connected
 
-def look(db, folder, moment, tid):
-    """Writes down everything that is seen at one moment behind this transaction."""
-    def view():
-        with db.transaction() as connection:
+        def notify(*arguments):
+            self.connected += 1
+            notify_connected(*arguments)
+        storage.notify_connected = notify
+
+    def note(self, **operation):
+        print(json.dumps({'at': time.monotonic_ns() // 1000, **operation}), file=self.file)
+
+    def transact(self, description, work):
+        """Does the work, which returns what it has written: objects and their stamps. The tid, if there is one."""
+        connected = self.connected
+        commits = False
+        try:
+            with self.db.transaction(description) as connection:
+                seen = []
+                start = connection._storage._start.hex()
+                written = work(connection, seen)
+                # A stock client goes on in the middle of a transaction when it has found another server, and reads the
+                # rest there: what it has read then need not be as of one moment.
+                if self.connected == connected:
+                    self.note(begin={'start': start})
+                    for one, stamp in seen:
+                        self.note(read={'oid': one._p_oid.hex(), 'serial': one._p_serial.hex(), 'value': stamp})
+                writes = [{'oid': one._p_oid.hex(), 'base': None if base == z64 else base.hex(), 'value': stamp}
+                          for one, base, stamp in written]
+                if writes:
+                    self.note(commit={'writes': writes})
+                    commits = True
+        except BaseException as error:
+            if commits:
+                # What else it may be, nobody can tell: the answer may have been lost.
+                self.note(outcome='refused' if isinstance(error, ConflictError) else 'unknown')
+            raise
+        if commits:
+            serial = written[0][0]._p_serial.hex()
+            self.note(outcome={'committed': serial})
+            return serial
+
+    def look(self, moment, tid):
+        """Writes down everything that is seen at one moment behind this transaction."""
+        def view(connection, seen):
             start = connection._storage._start.hex()
             if start <= tid:
-                raise StorageError('not there yet')
-            return {'moment': moment, 'start': start, 'seen': list(values(connection))}
-    seen = retried('looking', view)
-    with open(os.path.join(folder, 'looks'), 'a') as looks:
-        print(json.dumps(seen), file=looks)
-    say('looked %s' % moment)
+                raise ConflictError('not there yet')
+            see_all(connection, seen)
+            return []
+        before = self.connected
+        retried('looking', lambda: self.transact('look', view))
+        # All that was seen is in the history, else it proves nothing.
+        if before != self.connected:
+            retried('looking again', lambda: self.transact('look', view))
+        say('looked %s' % moment)
+
+    def close(self):
+        self.file.close()
+        self.db.close()
 
 
-def writer(mode, name, folder, nothing_is_lost, *texts):
+def see(one, seen):
+    seen.append((one, one['stamp']))  # loads it
+
+
+def see_all(connection, seen):
+    """Every object of every writer."""
+    for head in connection.root().values():
+        for one in [head, *head['cells']]:
+            see(one, seen)
+
+
+def writer(mode, name, folder, *texts):
     """Stamps, one transaction a number. No number is used twice."""
-    db = database(mode, folder, texts)
+    client = Historian(mode, folder, texts)
     commands = told()
-    number, acknowledged, unknown = 0, 0, []
+    number = 0
 
-    def begin():
-        with db.transaction('%s %d' % (name, number)) as connection:
-            cells = [PersistentMapping(stamp=number) for _ in range(CELLS)]
-            connection.root()[name] = PersistentMapping(stamp=number, cells=cells)
-    retried('beginning', begin)
+    def begin(connection, seen):
+        nonlocal number
+        number += 1
+        stamp = '%s %d' % (name, number)
+        cells = [PersistentMapping(stamp=stamp) for _ in range(CELLS)]
+        head = PersistentMapping(stamp=stamp, cells=cells)
+        for one in [head, *cells]:
+            connection.add(one)
+        connection.root()[name] = head
+        return [(one, z64, stamp) for one in [head, *cells]]
+    retried('beginning', lambda: client.transact('begin', begin))
     say('begun')
-    log = open(os.path.join(folder, 'acknowledged'), 'w', buffering=1)
     while True:
         command, *arguments = take(commands)
         if command == 'stop':
             break
         if command == 'look':
-            look(db, folder, *arguments)
+            client.look(*arguments)
             continue
 
-        def stamp():
+        def stamp(connection, seen):
             nonlocal number
             number += 1
-            with db.transaction('%s %d' % (name, number)) as connection:
-                mine = connection.root()[name]
-                if nothing_is_lost == 'yes':
-                    # One whose answer never came may have been committed.
-                    assert mine['stamp'] in [acknowledged, *unknown], (
-                        '%s: acknowledged %d, found %d' % (name, acknowledged, mine['stamp']))
-                unknown.append(number)
-                mine['stamp'] = number
-                mine['cells'][number % CELLS]['stamp'] = number
-            return mine._p_serial.hex()
-        serial = retried('stamping', stamp)
-        acknowledged = number
-        unknown.clear()
-        print(number, serial, file=log)
+            mine = connection.root()[name]
+            written = []
+            for one in [mine, mine['cells'][number % CELLS]]:
+                see(one, seen)
+                written.append((one, one._p_serial, '%s %d' % (name, number)))
+                one['stamp'] = written[-1][2]
+            return written
+        serial = retried('stamping', lambda: client.transact('stamp', stamp))
         if command == 'write':
             # This one began after it was asked for.
             say('wrote %s %s' % (arguments[0], serial))
         time.sleep(0.005)
-    log.close()
-    db.close()
-    say('ended at %d' % acknowledged)
+    client.close()
+    say('ended at %d' % number)
 
 
 def reader(mode, name, folder, *texts):
-    """Reads everything, so that its cache has it, and says what it has read when it is asked to."""
-    db = database(mode, folder, texts)
+    """Reads everything, so that its cache has it, and writes down what it has read."""
+    client = Historian(mode, folder, texts)
     commands = told()
     say('begun')
 
-    def read():
-        with db.transaction() as connection:
-            return len(list(values(connection)))
+    def read(connection, seen):
+        see_all(connection, seen)
+        return []
     while True:
         command, *arguments = take(commands)
         if command == 'stop':
             break
         if command == 'look':
-            look(db, folder, *arguments)
-        retried('reading', read)
+            client.look(*arguments)
+        retried('reading', lambda: client.transact('read', read))
         time.sleep(0.005)
-    db.close()
+    client.close()
     say('ended')
 
 
-def transactions(path):
-    """The transactions of a file: tid, description, oids. Their tids grow."""
-    last = z64
-    for one in FileIterator(path):
-        assert one.tid > last, (path, one.tid, last)
-        last = one.tid
-        yield one.tid.hex(), one.description.decode(), [record.oid.hex() for record in one]
+class Record(pickle.Unpickler):
+    """A record without the classes of the application."""
+
+    def persistent_load(self, reference):
+        return None
+
+    def find_class(self, module, name):
+        return type(name, (), {})
 
 
-def judge(nothing_is_lost, data, clients, *saved):
-    """Holds what the clients were told and have read against the file that survived and those that were saved, COUNT:PATH."""
-    there, revisions = {}, {}
-    for tid, description, oids in transactions(data):
-        there[tid] = description
-        for oid in oids:
-            revisions.setdefault(oid, []).append(tid)
-    lost = {}
-    for count, path in (text.split(':', 1) for text in saved):
-        found = list(transactions(path))
-        assert len(found) == int(count), '%s has %d transactions, and not %s' % (path, len(found), count)
-        for tid, description, _ in found:
-            assert tid not in there, 'transaction %s was issued twice' % tid
-            assert lost.setdefault(tid, description) == description, 'transaction %s was lost twice' % tid
-    acknowledged, missing, seen = 0, 0, 0
-    for path in glob.glob(os.path.join(clients, '*', 'acknowledged')):
-        name = os.path.basename(os.path.dirname(path))
-        last = ''
-        with open(path) as lines:
-            for number, tid in (line.split() for line in lines):
-                assert tid > last, '%s: %s came after %s' % (name, tid, last)
-                last = tid
-                acknowledged += 1
-                description = '%s %s' % (name, number)
-                if there.get(tid) != description:
-                    assert nothing_is_lost == 'no', 'acknowledged, and gone: %s %s' % (tid, description)
-                    assert lost.get(tid) == description, 'gone, and not saved: %s %s' % (tid, description)
-                    missing += 1
-    for path in glob.glob(os.path.join(clients, '*', 'looks')):
-        with open(path) as lines:
-            for view in map(json.loads, lines):
-                for oid, serial, name, stamp in view['seen']:
-                    what = '%s at %s: %s of %s: %s, stamp %d' % (
-                        path, view['moment'], oid, view['start'], serial, stamp)
-                    assert there.get(serial) == '%s %d' % (name, stamp), what + ': that is not there'
-                    history = revisions[oid]
-                    current = history[bisect.bisect_left(history, view['start']) - 1]
-                    assert serial == current, what + ': that was not current, but ' + current
-                    seen += 1
-    say('judged: %d transactions, %d acknowledged, %d of them lost, %d saved, %d values seen' % (
-        len(there), acknowledged, missing, len(lost), seen))
+def stamp_of(data):
+    record = Record(io.BytesIO(data))
+    record.load()
+    return record.load()['data'].get('stamp')
+
+
+def log(path):
+    """Writes down the transactions of a file."""
+    with open(path + '.log', 'w') as out:
+        for transaction in FileIterator(path):
+            line = {'tid': transaction.tid.hex(), 'writes': [
+                {'oid': record.oid.hex(), 'value': stamp_of(record.data)} for record in transaction]}
+            boundary = BOUNDARY.match(transaction.description.decode())
+            if boundary:
+                line['follows'] = boundary.group(1)
+            print(json.dumps(line), file=out)
 
 
 if __name__ == '__main__':
-    main({'writer': writer, 'reader': reader, 'judge': judge})
+    main({'writer': writer, 'reader': reader, 'log': log})

@@ -1,6 +1,7 @@
 //! Benchmarks: Standby beside the stock server and beside what the machine itself can do, in one run.
 
 mod ceiling;
+pub mod clients;
 pub mod drive;
 pub mod failover;
 mod memory;

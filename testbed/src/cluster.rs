@@ -375,7 +375,7 @@ impl Node {
     /// The last transaction that it serves, as one of its read-only clients is told; `None` while it serves none.
     pub async fn last_transaction(&self) -> Option<zeo_proto::Tid> {
         let ask = async {
-            let mut connection = crate::driver::Connection::open_read_only(self.zeo_ro()).await.ok()?;
+            let mut connection = zeo_proto::client::Connection::open_read_only(self.zeo_ro()).await.ok()?;
             connection.call("lastTransaction", &[]).await.ok()?.as_tid()
         };
         tokio::time::timeout(std::time::Duration::from_secs(5), ask).await.ok().flatten()

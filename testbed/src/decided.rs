@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use standby_control::{Done, Role};
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 use crate::cluster::{Follows, Node};
-use crate::driver::{Committer, Connection};
+use crate::driver::Committer;
 use crate::poll;
 
 /// Where the calls of tests that are not asynchronous themselves run.

@@ -29,6 +29,8 @@ enum Bench {
     Replication(bench::replication::Options),
     /// How long a cluster is without a primary when that is killed
     Failover(bench::failover::Options),
+    /// How soon a thousand clients commit again after their primary was killed
+    Clients(bench::clients::Options),
     /// How long a client cannot commit while primary and replica are exchanged
     Switchover(bench::switchover::Options),
     /// The load alone, on a server that runs already
@@ -52,6 +54,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Bench::Failover(options) => {
             let met = bench::failover::run(&options)?;
+            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Bench::Clients(options) => {
+            let met = bench::clients::run(&options)?;
             Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Bench::Switchover(options) => {

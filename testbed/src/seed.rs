@@ -18,6 +18,11 @@ impl Seed {
         Self(seed)
     }
 
+    /// One that nobody prints: part of what another has given.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// The next number of this range, which must not be empty.
     pub fn pick(&mut self, range: Range<u64>) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

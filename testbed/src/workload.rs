@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid, Value};
 
-use crate::driver::{Committer, Connection, Refused, Written};
+use crate::driver::{Committer, Written, is_refused};
 
 /// Objects that each client writes in every transaction.
 const OBJECTS: usize = 10;
@@ -53,7 +54,7 @@ impl Witness {
                     self.committed.push(written);
                     acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(error) if error.is::<Refused>() => return Err(error),
+                Err(error) if is_refused(&error) => return Err(error),
                 Err(_) => return Ok(()),
             }
         }
@@ -77,8 +78,8 @@ impl Witness {
         for oid in &self.oids {
             serials.push(match connection.call("getTid", &[Value::from(*oid)]).await {
                 Ok(tid) => Some(tid.as_tid().context("getTid returns a tid")?),
-                Err(error) if error.is::<Refused>() && self.committed.is_empty() => None,
-                Err(error) => return Err(error.context(format!("getTid of {oid}"))),
+                Err(error) if error.refused().is_some() && self.committed.is_empty() => None,
+                Err(error) => return Err(error).context(format!("getTid of {oid}")),
             });
         }
         serials.dedup();

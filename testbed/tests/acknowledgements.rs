@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::poll;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid, Value};
 
 /// Clients that are to wait are watched for this long.

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use standby_testbed::driver::{Committer, Connection, record};
+use standby_testbed::driver::{Committer, record};
 use standby_testbed::place;
 use standby_testbed::rude::{Reaction, Rude};
 use standby_testbed::seed::Seed;
 use standby_testbed::server::{Running, Setup};
+use zeo_proto::client::Connection;
 use zeo_proto::client_side::{encode_call, encode_load};
 use zeo_proto::{Encoding, MsgId, Oid, Tid, Value, frame};
 

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use standby_testbed::driver::Connection;
 use standby_testbed::script::Script;
 use standby_testbed::seed::Seed;
 use standby_testbed::server::{Product, Running, Setup, free_port};
 use standby_testbed::workload::{Witness, whole_transactions};
 use standby_testbed::{place, poll};
+use zeo_proto::client::Connection;
 use zeo_proto::{Encoding, Tid, Value};
 
 /// What happens between the server's end and its next start.

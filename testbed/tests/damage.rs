@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 /// What every record begins with.

@@ -10,10 +10,11 @@ use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::{
     cluster, commit, primary, role, runtime, stop_with_the_same_history, wait_for_followers,
 };
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::link::{Link, Way};
 use standby_testbed::poll;
 use standby_testbed::script::Script;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 #[test]

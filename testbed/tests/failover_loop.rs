@@ -1,13 +1,16 @@
-//! Stock clients, old and new, that stamp and check everything, while one primary after the other is taken from them.
+//! Stock clients, old and new, that stamp everything and write down what they see, while one primary after the other is taken from them.
 //!
 //! - `STANDBY_FAILOVER_ROUNDS=N`: how many primaries in each test (default 4).
 //! - `STANDBY_SEED=N`: what happens to them, as an earlier run printed it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use standby_checker::{History, Transaction, check, read_lines};
 use standby_control::{HistoryEntry, Role};
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::{primary, role, runtime, wait_for_followers};
@@ -161,7 +164,6 @@ impl Trial {
         let scenario = if mode == "reader" { "reader" } else { "writer" };
         let mut arguments = vec![scenario.to_owned(), mode.to_owned(), name, var.display().to_string()];
         if mode != "reader" {
-            arguments.push(self.yes_or_no());
             arguments.extend(self.nodes.iter().map(|node| node.zeo().to_string()));
         }
         if mode != "plain" {
@@ -173,10 +175,6 @@ impl Trial {
         };
         client.hear("begun")?;
         Ok(client)
-    }
-
-    fn yes_or_no(&self) -> String {
-        if self.nothing_is_lost { "yes" } else { "no" }.to_owned()
     }
 
     /// Takes the primary away, sees the clients write on, gives it back, and lets them say what they see then.
@@ -284,14 +282,38 @@ impl Trial {
         for node in &self.nodes[1..] {
             ensure!(std::fs::read(node.data())? == first, "a and {} differ", node.name);
         }
-        let mut arguments = vec!["judge".to_owned(), self.yes_or_no()];
-        arguments.extend([self.nodes[0].data().display().to_string(), self.folder.display().to_string()]);
-        arguments.extend(saved.iter().map(|(path, count)| format!("{count}:{}", path.display())));
-        let judged = Script::run("stamps.py", arguments)?;
-        println!("{judged}");
-        let lost = !judged.contains(" 0 of them lost");
-        ensure!(lost || self.nothing_is_lost || self.network.is_none(), "without a loss, this shows nothing");
+        let mut lost = Vec::new();
+        for (path, count) in &saved {
+            let transactions = transactions(path)?;
+            let found = transactions.len() as u64;
+            ensure!(found == *count, "{} has {found} transactions, and not {count}", path.display());
+            lost.push(transactions);
+        }
+        let verdict = check(&self.histories()?, &transactions(&self.nodes[0].data())?, &lost);
+        println!("{verdict}");
+        ensure!(verdict.is_honest(), "{verdict}");
+        let counts = verdict.counts;
+        ensure!(counts.acknowledged > 0 && counts.reads > 0, "nothing was judged");
+        if self.nothing_is_lost {
+            ensure!(counts.acknowledged_lost == 0, "acknowledged, and lost");
+        } else {
+            let is_shown = counts.acknowledged_lost > 0 || self.network.is_none();
+            ensure!(is_shown, "without a loss, this shows nothing");
+        }
         Ok(())
+    }
+
+    /// What the clients have written down.
+    fn histories(&self) -> Result<Vec<History>> {
+        let folders = self.folder.read_dir()?.map(|entry| Ok(entry?.path()));
+        let history = |folder: Result<PathBuf>| {
+            let folder = folder?;
+            let client = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let path = folder.join("history");
+            let entries = read_lines(BufReader::new(File::open(&path)?));
+            Ok(History { client, entries: entries.with_context(|| path.display().to_string())? })
+        };
+        folders.map(history).collect()
     }
 
     /// The files of lost transactions that the history lists, which are all that there are, and how many are in each.
@@ -313,6 +335,14 @@ impl Trial {
         })?;
         Ok(saved)
     }
+}
+
+/// The transactions of a file, as ZODB itself reads it.
+fn transactions(path: &Path) -> Result<Vec<Transaction>> {
+    Script::run("stamps.py", ["log".to_owned(), path.display().to_string()])?;
+    let mut log = path.to_owned().into_os_string();
+    log.push(".log");
+    Ok(read_lines(BufReader::new(File::open(log)?))?)
 }
 
 fn is_promotion_of_the_remote(entry: &HistoryEntry) -> bool {

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use standby_control::{CopyState, StorageStatus, UpstreamStatus};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::link::{Link, Way};
 use standby_testbed::namespace::Namespace;
 use standby_testbed::poll;
 use standby_testbed::script::Script;
 use standby_testbed::seed::Seed;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

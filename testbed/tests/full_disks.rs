@@ -7,8 +7,9 @@ use rustix::process::Resource;
 use standby_control::CopyState;
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::disk::SmallDisk;
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::poll;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 const MIB: u64 = 1 << 20;

@@ -2,9 +2,10 @@
 
 use anyhow::{Result, ensure};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::link::Link;
 use standby_testbed::poll;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 fn commit(node: &Node, series: u64) -> Result<Tid> {

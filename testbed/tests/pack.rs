@@ -4,10 +4,11 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use standby_testbed::datafile::DataFile;
-use standby_testbed::driver::{Connection, record};
+use standby_testbed::driver::record;
 use standby_testbed::place;
 use standby_testbed::script::Script;
 use standby_testbed::server::Setup;
+use zeo_proto::client::Connection;
 use zeo_proto::{Encoding, Oid, Value};
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -10,12 +10,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use standby_testbed::datafile::DataFile;
-use standby_testbed::driver::{Connection, Refused, referring_record};
+use standby_testbed::driver::{is_refused, referring_record};
 use standby_testbed::script::Script;
 use standby_testbed::seed::Seed;
 use standby_testbed::server::{Product, Running, Setup};
 use standby_testbed::workload::Witness;
 use standby_testbed::{place, poll};
+use zeo_proto::client::Connection;
 use zeo_proto::{Encoding, Oid, Tid, Value};
 
 /// Objects that only lie there, so that a pack takes a while.
@@ -100,7 +101,7 @@ fn commit_until_the_end(
     if let Some(pack) = pack {
         let ended = runtime.block_on(pack)?;
         // Cut off, but not refused: that it may be only by a server that ends.
-        let refused = ended.as_ref().is_err_and(|error| error.is::<Refused>());
+        let refused = ended.as_ref().is_err_and(is_refused);
         ensure!(!refused || end == End::Terminate, "{ended:?}");
     }
     let mut witnesses = Vec::new();

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::script::Script;
 use standby_testbed::seed::Seed;
 use standby_testbed::{place, poll};
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

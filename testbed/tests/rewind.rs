@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::poll;
 use standby_testbed::script::Script;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 /// Clients that write objects of their own at one time.

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use standby_control::{CopyState, NodeStatus, Role, StorageStatus};
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::driver::{Committer, Connection};
+use standby_testbed::driver::Committer;
 use standby_testbed::poll;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -3,14 +3,16 @@
 //! ZEO is the protocol between ZODB's clients and its storage server. A connection carries frames
 //! ([`frame`]); after a short [`handshake`] each frame is one message, a tuple of four, in one of two
 //! encodings ([`Encoding`]). The server reads messages with [`decode_request`] and answers with an
-//! [`Encoder`]; [`client_side`] is the other end, for drivers and tests.
+//! [`Encoder`]; [`client_side`] is the other end.
 //!
-//! There are no sockets, clocks or tasks here. Whatever a peer sends, a decoder returns a value or an error:
+//! There are no sockets, clocks or tasks here, apart from the module `client` behind the feature of that name. Whatever a peer sends, a decoder returns a value or an error:
 //! it never panics, never instantiates anything, and its cost is bounded by [`Limits`] and by the size of the
 //! message.
 
 mod arguments;
 mod arity;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod client_side;
 mod encoder;
 mod encoding;

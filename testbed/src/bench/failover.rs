@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 use standby_control::Role;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 use super::RunOptions;
 use super::throughput::on_one_thread;
 use crate::cluster::{Follows, Node};
-use crate::driver::{Committer, Connection};
+use crate::driver::Committer;
 use crate::poll;
 
 /// Nodes of the cluster.

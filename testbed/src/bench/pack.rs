@@ -12,13 +12,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
+use zeo_proto::client::Connection;
 use zeo_proto::{Encoding, Oid, Tid, Value};
 
 use super::RunOptions;
 use super::table::{self, Bound, Row};
 use super::throughput::on_one_thread;
 use crate::datafile::DataFile;
-use crate::driver::{Committer, Connection, referring_record};
+use crate::driver::{Committer, referring_record};
 use crate::script::Script;
 use crate::server::{Product, Setup};
 

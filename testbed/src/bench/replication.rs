@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
+use zeo_proto::client::Connection;
 use zeo_proto::{Oid, Tid};
 
 use super::RunOptions;
@@ -15,7 +16,7 @@ use super::table::{self, Bound, Row};
 use super::throughput::{OBJECTS_PER_COMMIT, RECORD_BYTES, commits_per_second, on_one_thread};
 use crate::cluster::{Follows, Node};
 use crate::datafile::{self, DataFile};
-use crate::driver::{Committer, Connection, record};
+use crate::driver::{Committer, record};
 use crate::poll;
 
 /// Clients that commit.

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::net::TcpStream;
+use zeo_proto::client::{Connection, Stream};
 use zeo_proto::{Oid, Tid};
 
-use crate::driver::{Committer, Connection, LoadPlan, drive_loads};
+use crate::driver::{Committer, LoadPlan, drive_loads};
 
 /// Objects that a transaction writes.
 pub(super) const OBJECTS_PER_COMMIT: usize = 10;
@@ -25,7 +26,7 @@ pub(super) fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<
 
 /// Loads per second over these connections, each with `outstanding` requests in flight.
 pub(super) async fn loads_per_second(
-    connections: Vec<TcpStream>,
+    connections: Vec<Stream>,
     plan: &LoadPlan,
     outstanding: usize,
     time: Duration,
@@ -47,7 +48,7 @@ pub(super) async fn loads_per_second(
 }
 
 /// Registered connections, ready for [`loads_per_second`].
-pub(super) async fn registered(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+pub(super) async fn registered(address: SocketAddr, count: usize) -> Result<Vec<Stream>> {
     let mut streams = Vec::new();
     for _ in 0..count {
         streams.push(Connection::open(address).await?.into_stream());
@@ -56,12 +57,12 @@ pub(super) async fn registered(address: SocketAddr, count: usize) -> Result<Vec<
 }
 
 /// Connections without any handshake, to the bare server.
-pub(super) async fn plain(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+pub(super) async fn plain(address: SocketAddr, count: usize) -> Result<Vec<Stream>> {
     let mut streams = Vec::new();
     for _ in 0..count {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        streams.push(stream);
+        streams.push(Stream::Tcp(stream));
     }
     Ok(streams)
 }

@@ -1,8 +1,9 @@
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use zeo_proto::client::{Connection, Metadata, Vote, calls};
 use zeo_proto::client_side::encode_store;
-use zeo_proto::{Oid, Tid, Value};
+use zeo_proto::{Oid, Tid};
 
-use super::{Connection, record};
+use super::record;
 
 /// A transaction that the server has acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,32 +50,18 @@ impl Committer {
     pub async fn commit(&mut self) -> Result<Written> {
         self.number += 1;
         let id = i64::try_from(self.number)?;
-        let description = format!("{} {}", self.name, self.number);
-        self.connection.post(
-            "tpc_begin",
-            &[
-                Value::Int(id),
-                Value::from(&b"driver"[..]),
-                Value::from(description.as_bytes()),
-                Value::Dict(Vec::new()),
-                Value::None,
-                Value::from(" "),
-            ],
-        );
+        let description = format!("{} {}", self.name, self.number).into_bytes();
+        let metadata = Metadata { user: b"driver".to_vec(), description, extension: Vec::new() };
+        self.connection.post_call(&calls::begin(id, &metadata));
         let encoding = self.connection.encoding();
         for (place, oid) in self.oids.iter().enumerate() {
             let data = Self::record(self.name, self.number, place, self.record_bytes);
             let serial = Some(self.serial);
             encode_store(encoding, self.connection.output(), *oid, serial, &data, id);
         }
-        let voted = self.connection.call("vote", &[Value::Int(id)]).await?;
-        match &voted {
-            Value::None => {}
-            Value::List(items) | Value::Tuple(items) if items.is_empty() => {}
-            conflicts => bail!("vote: {conflicts:?}"),
-        }
-        let tid = self.connection.call("tpc_finish", &[Value::Int(id)]).await?;
-        self.serial = tid.as_tid().context("tpc_finish returns a tid")?;
+        let vote = self.connection.ask(calls::vote(id)).await?;
+        ensure!(vote == Vote::default(), "{vote:?}");
+        self.serial = self.connection.ask(calls::finish(id)).await?.context("it knows the transaction")?;
         Ok(Written { tid: self.serial, number: self.number })
     }
 }

@@ -1,8 +1,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeo_proto::client_side::encode_load;
 use zeo_proto::{Encoding, Oid, Tid};
 
@@ -46,7 +45,7 @@ impl LoadPlan {
 /// # Errors
 /// The connection is gone, or a reply is too short to be a record.
 pub async fn drive_loads(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     plan: &LoadPlan,
     start: usize,
     outstanding: usize,

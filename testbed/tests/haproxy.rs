@@ -10,11 +10,12 @@ use standby_control::Switchover;
 use standby_testbed::certificates::Certificates;
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::{change, primary, runtime, wait_for_followers};
-use standby_testbed::driver::Connection;
+
 use standby_testbed::haproxy::Haproxy;
 use standby_testbed::link::Link;
 use standby_testbed::script::Script;
 use standby_testbed::{place, poll};
+use zeo_proto::client::Connection;
 
 /// Every node listens for its operator, and for load balancers, with this.
 const ADMIN: &str = "token = \"a token of the testbed\"\n";

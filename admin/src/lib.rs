@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod history;
+pub mod settings;
 pub mod status;
 mod table;
 pub mod units;

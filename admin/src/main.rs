@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use standby_admin::client::Client;
-use standby_admin::{history, status};
-use standby_control::{Acknowledgements, Ban, Forget, Pause, Promotion, Switchover};
+use standby_admin::{history, settings, status};
+use standby_control::{Ban, ChangeSettings, Forget, Pause, Promotion, SettingChange, Switchover};
 
 /// Shows and steers a Standby cluster.
 ///
@@ -84,10 +84,42 @@ enum Command {
         /// The node.
         node: String,
     },
-    /// Sets how many replicas must acknowledge each transaction before its client is answered.
+    /// Shows and changes what is set for the whole cluster. Without a further word, lists all settings.
+    Settings {
+        #[command(subcommand)]
+        command: Option<SettingsCommand>,
+    },
+    /// Sets how many replicas must acknowledge each transaction before its client is answered: short for `settings set acks`.
     Acks {
         /// 0: none.
         count: usize,
+    },
+}
+
+#[derive(Subcommand)]
+enum SettingsCommand {
+    /// Says what a setting is, who says so, and what it may be.
+    Get {
+        /// The setting.
+        name: String,
+    },
+    /// Changes settings, all of these together or none.
+    Set {
+        /// The setting and its value, as often as you like.
+        #[arg(value_names = ["NAME", "VALUE"], num_args = 2.., required = true)]
+        pairs: Vec<String>,
+        /// Change nothing, and say what would.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Leaves settings to the nodes' files again.
+    Unset {
+        /// The settings.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        /// Change nothing, and say what would.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -145,10 +177,51 @@ async fn run(arguments: &Arguments) -> anyhow::Result<String> {
         Command::Forget { node } => {
             change(arguments, "/v1/forget", &Forget { node: node.clone() }, soon).await
         }
+        Command::Settings { command } => settings_command(&client, json, command.as_ref()).await,
         Command::Acks { count } => {
-            change(arguments, "/v1/acknowledgements", &Acknowledgements { acks: *count }, soon).await
+            let pair = ["acks".to_owned(), count.to_string()];
+            change_settings(&client, json, settings::pairs(&pair)?, false).await
         }
     }
+}
+
+async fn settings_command(
+    client: &Client,
+    json: bool,
+    command: Option<&SettingsCommand>,
+) -> anyhow::Result<String> {
+    match command {
+        None => {
+            let told = client.settings().await?;
+            shown(json, &told, || settings::shown(&told))
+        }
+        Some(SettingsCommand::Get { name }) => {
+            let told = client.settings().await?;
+            match told.settings.iter().find(|setting| setting.name == *name) {
+                Some(setting) => shown(json, setting, || settings::one(setting)),
+                // The node knows what may have been meant.
+                None => {
+                    change_settings(client, json, settings::names(std::slice::from_ref(name)), true).await
+                }
+            }
+        }
+        Some(SettingsCommand::Set { pairs, dry_run }) => {
+            change_settings(client, json, settings::pairs(pairs)?, *dry_run).await
+        }
+        Some(SettingsCommand::Unset { names, dry_run }) => {
+            change_settings(client, json, settings::names(names), *dry_run).await
+        }
+    }
+}
+
+async fn change_settings(
+    client: &Client,
+    json: bool,
+    changes: Vec<SettingChange>,
+    dry_run: bool,
+) -> anyhow::Result<String> {
+    let told = client.change_settings(&ChangeSettings { changes, dry_run }).await?;
+    shown(json, &told, || settings::changed(&told))
 }
 
 /// Has something changed, and tells what was done.

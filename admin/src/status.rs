@@ -15,6 +15,7 @@ pub fn shown(status: &NodeStatus) -> String {
         Role::Primary => "primary",
         Role::Replica => "replica",
         Role::Undecided => "UNDECIDED",
+        Role::Witness => "witness",
     };
     let NodeStatus { node, group, version, .. } = status;
     let since = seconds(status.now - status.started);

@@ -50,11 +50,12 @@ impl Keeper {
     /// A door for read-write clients, at which so many may wait.
     pub fn read_write(&self, parked_max: usize) -> Door {
         let places = Arc::new(Semaphore::new(parked_max.min(Semaphore::MAX_PERMITS)));
-        Door { read_only: false, state: self.0.subscribe(), behind_limit: Duration::MAX, places }
+        let (_, behind_limit) = watch::channel(Duration::MAX);
+        Door { read_only: false, state: self.0.subscribe(), behind_limit, places }
     }
 
-    /// A door for read-only clients, at which so many may wait, and so long while the copy is behind.
-    pub fn read_only(&self, parked_max: usize, behind_limit: Duration) -> Door {
+    /// A door for read-only clients, at which so many may wait, and so long while the copy is behind, as that is when they come.
+    pub fn read_only(&self, parked_max: usize, behind_limit: watch::Receiver<Duration>) -> Door {
         Door { read_only: true, behind_limit, ..self.read_write(parked_max) }
     }
 }
@@ -66,7 +67,7 @@ pub struct Door {
     read_only: bool,
     state: watch::Receiver<State>,
     /// How long [`Readiness::Behind`] keeps a client waiting.
-    behind_limit: Duration,
+    behind_limit: watch::Receiver<Duration>,
     places: Arc<Semaphore>,
 }
 
@@ -108,7 +109,8 @@ impl Door {
                 return Visit(seen.closings);
             }
             let changed = state.wait_for(|state| state.readiness != Readiness::Behind);
-            if tokio::time::timeout(self.behind_limit, changed).await.is_err() {
+            let limit = *self.behind_limit.borrow();
+            if tokio::time::timeout(limit, changed).await.is_err() {
                 return Visit(seen.closings);
             }
         }
@@ -149,7 +151,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_copy_that_is_behind_keeps_clients_waiting_up_to_the_limit() {
         let keeper = Keeper::new(Readiness::Behind);
-        let door = keeper.read_only(2, LIMIT);
+        let door = keeper.read_only(2, watch::channel(LIMIT).1);
         assert!(waits(&door, LIMIT - Duration::from_millis(1)).await);
         assert!(!waits(&door, LIMIT + Duration::from_millis(1)).await);
         keeper.set(Readiness::Closed);

@@ -16,6 +16,7 @@
 //! | `session` | one client's session as a state machine |
 //! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
 //! | `server` | the storages of a server |
+//! | [`span`] | lengths of time as text |
 //! | [`zeo_conf`] | the stock server's configuration file |
 
 mod busy_poll;
@@ -39,5 +40,6 @@ mod serve;
 mod server;
 mod service;
 mod session;
+pub mod span;
 mod tls;
 pub mod zeo_conf;

@@ -9,7 +9,8 @@
 //! | `POST /v1/pause` with a [`Pause`] | [`Done`] |
 //! | `POST /v1/ban` with a [`Ban`] | [`Done`] |
 //! | `POST /v1/forget` with a [`Forget`] | [`Done`] |
-//! | `POST /v1/acknowledgements` with an [`Acknowledgements`] | [`Done`] |
+//! | `GET /v1/settings` | [`SettingsAnswer`] |
+//! | `POST /v1/settings` with a [`ChangeSettings`] | [`SettingsChanged`] |
 //!
 //! A request that is refused is answered with a status of 400 or more (404: no such node; 409: not now, or not at all;
 //! 413, 415, 422: the body) and a [`Failure`]. Unknown fields of a body are refused.
@@ -18,11 +19,16 @@
 //! 1970, with a fraction; lengths are in bytes.
 
 mod orders;
+mod settings;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::orders::{
-    Acknowledgements, Ban, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pause, Promotion, Switchover,
+    Ban, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pause, Promotion, Switchover,
+};
+pub use self::settings::{
+    ChangeSettings, SettingChange, SettingDifference, SettingSource, SettingStatus, SettingsAnswer,
+    SettingsChanged,
 };
 
 /// A node, as it sees itself.
@@ -89,6 +95,15 @@ pub struct MemberStatus {
     pub gone: u64,
     /// That is often.
     pub flapping: bool,
+    /// An operator keeps it from being promoted by itself.
+    #[serde(default)]
+    pub banned: bool,
+    /// Since it came and went, it is for a while promoted only where no other can be.
+    #[serde(default)]
+    pub suspended: bool,
+    /// It counts for nothing: it is neither promoted nor waited for.
+    #[serde(default)]
+    pub disabled: bool,
     /// The number of the reign that wrote its end.
     pub epoch: Option<u64>,
     /// The last transaction of its storages.
@@ -137,6 +152,8 @@ pub enum Role {
     Replica,
     /// It belongs to a cluster in which it is not known who is the primary.
     Undecided,
+    /// It has no data, and votes.
+    Witness,
 }
 
 /// A node's copy of a storage.

@@ -58,14 +58,6 @@ pub struct Forget {
     pub node: String,
 }
 
-/// So many replicas must acknowledge each transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Acknowledgements {
-    /// How many.
-    pub acks: usize,
-}
-
 /// It was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {

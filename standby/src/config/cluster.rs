@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,11 +10,10 @@ use toml::de::DeValue;
 
 use super::reader::Document;
 use super::values;
+use crate::failover::settings::LEASES;
 use crate::failover::timing::Timing;
 use crate::listener::ListenAddress;
 
-/// A lease may be so long.
-const LEASES: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(60);
 /// Length of the shortest secret, in bytes.
 const SECRET_BYTES_MIN: usize = 16;
 

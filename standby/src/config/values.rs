@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::listener::ListenAddress;
+use crate::span;
 
 /// Any text but an empty one.
 pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
@@ -49,13 +50,7 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
     let wrong =
         || "expected a time with its unit, such as \"250ms\", \"5s\", \"10min\", \"1h\" or \"1d\"".to_owned();
     let text = text(value).map_err(|_| wrong())?;
-    let units = [("ms", 1), ("min", 60_000), ("s", 1000), ("h", 3_600_000), ("d", 86_400_000)];
-    let (number, millis) = units
-        .into_iter()
-        .find_map(|(unit, millis)| text.strip_suffix(unit).map(|number| (number, millis)))
-        .ok_or_else(wrong)?;
-    let number: u64 = number.trim_end().parse().map_err(|_| wrong())?;
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+    span::parse(&text).ok_or_else(wrong)
 }
 
 /// A size in bytes, or with its unit: `65536`, `"64KiB"`, `"256MiB"`, `"1GiB"`.

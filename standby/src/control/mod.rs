@@ -4,6 +4,7 @@ mod caller;
 mod history;
 mod lag;
 mod operator;
+mod settings;
 mod status;
 mod view;
 
@@ -34,8 +35,8 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What the control API tells about.
 pub struct Subject {
-    /// What the node was told.
-    pub config: NodeConfig,
+    /// What the node's file says, as it may be read anew.
+    pub config: watch::Receiver<Arc<NodeConfig>>,
     /// Its copies.
     pub copies: Copies,
     /// Since when it runs.
@@ -67,7 +68,7 @@ pub async fn serve(socket: UnixListener, subject: Subject) {
         .route("/v1/pause", post(operator::pause))
         .route("/v1/ban", post(operator::ban))
         .route("/v1/forget", post(operator::forget))
-        .route("/v1/acknowledgements", post(operator::acknowledgements))
+        .route("/v1/settings", get(settings::list).post(settings::change))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(subject));
     let service = router.into_make_service_with_connect_info::<Caller>();

@@ -16,7 +16,8 @@ use crate::node::{Part, readiness_of};
 use crate::replication::copy::Copy;
 
 pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
-    let config::NodeConfig { cluster, node, .. } = &subject.config;
+    let config = subject.config.borrow().clone();
+    let config::NodeConfig { cluster, node, .. } = &*config;
     let role = role(*subject.part.borrow());
     let follows = role != Role::Primary;
     Ok(NodeStatus {
@@ -30,7 +31,7 @@ pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
         view: subject
             .surroundings
             .as_ref()
-            .map(|known| known.with_roster(|roster| view::of_cluster(&roster))),
+            .map(|known| known.with_roster(|roster| view::of_cluster(&roster, known.outlook()))),
         storages: subject.copies.values().map(|copy| of_copy(copy, follows)).collect::<Result<_, _>>()?,
     })
 }
@@ -40,6 +41,7 @@ pub(super) fn role(part: Part) -> Role {
         Part::Primary => Role::Primary,
         Part::Replica => Role::Replica,
         Part::Undecided => Role::Undecided,
+        Part::Witness => Role::Witness,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::decisions::raft::{Decisions, GONE, Started, random};
 use crate::failover::choice::Standing;
 use crate::failover::decided::Decided;
 use crate::failover::entry::{Cause, Ceilings, Entry, LeaseMark, Member, NodeId};
+use crate::failover::settings::{Change, Settings};
 use crate::peer::Identity;
 
 /// How long one attempt to join or to have something decided may take.
@@ -39,14 +40,17 @@ fn member(config: &NodeConfig) -> Member {
 /// Makes a cluster of this node alone, of which it is the primary, for storages with so many epochs behind them.
 pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: u64) -> Result<()> {
     let path = control_path(config)?;
-    let acks = config.replication.acks.map_or(0, |acks| acks.needed);
+    let acks = config.replication.acks.needed;
+    let settings = Settings::default();
     let by = format!("standby init at {}", config.node.name);
     let node = node_of(&path)?;
-    let founding = founding(node, member(config), epoch, Ceilings::default(), acks, by);
+    let founding = founding(node, member(config), epoch, Ceilings::default(), (&settings, acks), by);
     if let Err(known) = found(&path, random(), &founding)? {
         bail!("this node belongs to a cluster already ({known})");
     }
-    let nobody = || Standing { ready: false, clock_off: false, epoch: 0, lasts: Vec::new() };
+    let (lasts, known) = (Vec::new(), Vec::new());
+    let nobody = Standing { ready: false, clock_off: false, epoch: 0, lasts, known };
+    let nobody = move || nobody.clone();
     let Started { decisions, .. } = start(config, identity, nobody).await?;
     let created = complete(config, &decisions, &founding).await;
     decisions.stop().await;
@@ -63,7 +67,7 @@ pub(super) fn begin_anew(
 ) -> Result<()> {
     let epoch = before.mark().epoch + EPOCHS_APART;
     // Nobody is there to acknowledge anything.
-    let founding = founding(node, member(config), epoch, before.ceilings(), 0, by);
+    let founding = founding(node, member(config), epoch, before.ceilings(), (before.settings(), 0), by);
     let charter = refound(&control_path(config)?, &founding, others)?;
     warn!(%charter, "the log of the cluster is begun anew with this node alone");
     Ok(())
@@ -74,14 +78,16 @@ fn founding(
     member: Member,
     epoch: u64,
     ceilings: Ceilings,
-    acks: usize,
+    (settings, acks): (&Settings, usize),
     by: String,
 ) -> Founding {
+    let mut changes = settings.as_changes();
+    changes.push(Change { name: "acks".to_owned(), value: Some(acks.to_string()) });
     let after = LeaseMark { epoch, seq: 0 };
     let entries = vec![
         Entry::Create { epoch, ceilings },
         Entry::Join { node, member },
-        Entry::Acknowledge { acks },
+        Entry::Set { changes },
         Entry::Promote { node, after, cause: Cause::Operator, used: None },
     ];
     Founding { by, entries }

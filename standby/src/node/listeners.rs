@@ -23,7 +23,6 @@ pub(super) struct Listeners {
     zeo_ro: Option<Listener>,
     tls: Option<TlsAcceptor>,
     parked_max: usize,
-    behind_limit: Duration,
 }
 
 impl Listeners {
@@ -35,7 +34,6 @@ impl Listeners {
             zeo_ro: bind(config.listen.zeo_ro.as_ref()).await?,
             tls: tls.transpose()?,
             parked_max: config.limits.parked_max,
-            behind_limit: config.replication.catch_up_limit,
         })
     }
 
@@ -53,6 +51,7 @@ impl Listeners {
         served: &Arc<Served>,
         read_write: &Keeper,
         read_only: &Keeper,
+        behind_limit: watch::Receiver<Duration>,
         peer: Option<SocketAddr>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<JoinSet<()>> {
@@ -60,7 +59,7 @@ impl Listeners {
         let mut ready = String::from("ready");
         let doors = [
             ("zeo", self.zeo, read_write.read_write(self.parked_max)),
-            ("zeo_ro", self.zeo_ro, read_only.read_only(self.parked_max, self.behind_limit)),
+            ("zeo_ro", self.zeo_ro, read_only.read_only(self.parked_max, behind_limit)),
         ];
         for (name, listener, door) in doors {
             let Some(listener) = listener else { continue };

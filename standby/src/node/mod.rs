@@ -10,6 +10,7 @@ mod mend;
 mod peers;
 mod readiness;
 mod surroundings;
+mod tuning;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,10 +27,12 @@ use self::listeners::Listeners;
 pub(crate) use self::peers::Copies;
 pub(crate) use self::readiness::of_copy as readiness_of;
 pub(crate) use self::surroundings::Surroundings;
+use self::tuning::Tuning;
 use crate::config::{NodeConfig, Role};
 use crate::control;
 use crate::door::{Keeper, Readiness};
 use crate::failover::lease::since_boot;
+use crate::failover::settings::Settings;
 use crate::listener::ListenAddress;
 use crate::membership::members::Members;
 use crate::opening::{self, ServiceSettings};
@@ -94,7 +97,9 @@ fn service_settings(config: &NodeConfig) -> ServiceSettings {
 
 async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
     let mut lost = Vec::new();
-    while let Some(again) = run_once(&config, &mut signals, std::mem::take(&mut lost)).await? {
+    let file = watch::Sender::new(Arc::new(config));
+    while let Some(again) = run_once(&file, &mut signals, std::mem::take(&mut lost)).await? {
+        let config = file.borrow().clone();
         lost = again.prepare(&config).await?;
     }
     Ok(())
@@ -102,10 +107,11 @@ async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
 
 /// Runs until the node is to stop, or must start once more. What was lost before is told to the cluster.
 async fn run_once(
-    config: &NodeConfig,
+    file: &watch::Sender<Arc<NodeConfig>>,
     signals: &mut Signals,
     lost: Vec<mend::Lost>,
 ) -> Result<Option<Again>> {
+    let config = &*file.borrow().clone();
     let NodeConfig { node, zeo, limits, storages, .. } = config;
     let started = SystemTime::now();
     // Bound first: a port that is taken is found before a large file is indexed.
@@ -144,12 +150,14 @@ async fn run_once(
     let (stop, stopped) = watch::channel(false);
     let mut background = JoinSet::new();
     let mut conductors = JoinSet::new();
-    let undecided = Part::Undecided;
     let (part, _) = watch::channel(match node.role {
         Role::Primary => Part::Primary,
         Role::Replica => Part::Replica,
-        Role::Auto | Role::Witness => undecided,
+        Role::Auto => Part::Undecided,
+        Role::Witness => Part::Witness,
     });
+    let tuning = Tuning { copies: copies.clone(), behind_limit: watch::Sender::new(Duration::MAX) };
+    tuning.apply(config, &Settings::default());
     let mut decided = None;
     let mut surroundings = None;
     let refound = watch::Sender::new(None);
@@ -162,9 +170,12 @@ async fn run_once(
             let started = auto::start(config, identity.clone(), standing).await?;
             decided = Some(started.decisions.clone());
             let known = watch::Sender::new(Arc::new(started.decided.clone()));
+            tuning.apply(config, started.decided.settings());
+            let why_nobody = watch::Sender::new(None);
+            let seen = members.subscribe();
             let socket = gossip.context("a node that other nodes cannot reach")?;
-            let herald =
-                auto::herald(config, &listeners, &copies, &part, &started.decisions, &known, &members)?;
+            let views = (known.subscribe(), members.subscribe(), why_nobody.subscribe());
+            let herald = auto::herald(config, &listeners, &copies, &part, &started, views)?;
             surroundings = Some(herald.surroundings.clone());
             let gossiping = auto::gossip(config, socket, &herald, members, stopped.clone())?;
             conductors.spawn(gossiping);
@@ -174,7 +185,6 @@ async fn run_once(
             let options = FollowOptions {
                 recovery: Recovery::Full,
                 compression: config.replication.compression.unwrap_or(Compression::None),
-                follow_pack: config.replication.follow_pack,
             };
             let decisions = started.decisions.clone();
             background.spawn(auto::follow(targets, idle, decisions, options, identity, copies.clone()));
@@ -197,17 +207,21 @@ async fn run_once(
                 idle: idles,
                 part: part.clone(),
                 decided: known,
-                acks: config.replication.acks.unwrap_or_default(),
                 refound: refound.clone(),
+                config: file.subscribe(),
+                tuning: tuning.clone(),
+                members: seen,
+                why_nobody,
             };
-            let conducting = conductor::conduct(started, auto::timing(config), stage, stopped.clone());
+            let conducting = conductor::conduct(started, stage, stopped.clone());
             conductors.spawn(conducting);
             (read_write, read_only)
         }
         Role::Primary => {
             for copy in copies.values() {
                 copy.begin_epoch(&node.name).await?;
-                if let Some(acks) = config.replication.acks {
+                let acks = config.replication.acks;
+                if acks.needed > 0 {
                     copy.service().require_acknowledgements(acks);
                     background.spawn(copy.service().clone().watch_acknowledgements(acks));
                 }
@@ -224,11 +238,7 @@ async fn run_once(
         }
     };
     if let (Some(upstream), Some(identity)) = (config.upstream.clone(), identity.clone()) {
-        let options = FollowOptions {
-            recovery: upstream.recovery,
-            compression: upstream.compression,
-            follow_pack: config.replication.follow_pack,
-        };
+        let options = FollowOptions { recovery: upstream.recovery, compression: upstream.compression };
         let copies = copies.clone();
         background.spawn(async move {
             let (_never, mut changed) = watch::channel(());
@@ -248,7 +258,7 @@ async fn run_once(
     if let Some(admin) = admin {
         let part = part.subscribe();
         let subject = control::Subject {
-            config: config.clone(),
+            config: file.subscribe(),
             copies: copies.clone(),
             started,
             part,
@@ -257,7 +267,14 @@ async fn run_once(
         };
         background.spawn(control::serve(admin, subject));
     }
-    let serving = listeners.serve(&served, &read_write, &read_only, peer_address, &stopped)?;
+    let serving = listeners.serve(
+        &served,
+        &read_write,
+        &read_only,
+        tuning.behind_limit.subscribe(),
+        peer_address,
+        &stopped,
+    )?;
     let repairs = tokio::select! {
         signal = signals.stop() => {
             info!(signal, "stopping");

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use standby_control::{
-    ChangeSettings, Done, Failure, HistoryAnswer, NodeStatus, SettingsAnswer, SettingsChanged,
+    ChangeSettings, Done, Failure, HistoryAnswer, NodeStatus, Reloaded, SettingsAnswer, SettingsChanged,
 };
 use tokio::net::UnixStream;
 
@@ -71,6 +71,14 @@ impl Client {
     /// It cannot be reached, or refuses, and says why.
     pub async fn change_settings(&self, wanted: &ChangeSettings) -> Result<SettingsChanged> {
         self.post("/v1/settings", wanted, Duration::ZERO).await
+    }
+
+    /// Has the node read its own file anew. What has changed.
+    ///
+    /// # Errors
+    /// It cannot be reached, or the file has mistakes: all of them.
+    pub async fn reload(&self) -> Result<Reloaded> {
+        self.post("/v1/reload", &(), Duration::ZERO).await
     }
 
     async fn post<T: DeserializeOwned>(

@@ -89,6 +89,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<SettingsCommand>,
     },
+    /// Has the node read its own configuration file anew, as SIGHUP does: says what took effect, and what needs a restart.
+    Reload,
     /// Sets how many replicas must acknowledge each transaction before its client is answered: short for `settings set acks`.
     Acks {
         /// 0: none.
@@ -178,6 +180,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<String> {
             change(arguments, "/v1/forget", &Forget { node: node.clone() }, soon).await
         }
         Command::Settings { command } => settings_command(&client, json, command.as_ref()).await,
+        Command::Reload => {
+            let told = client.reload().await?;
+            shown(json, &told, || settings::reloaded(&told))
+        }
         Command::Acks { count } => {
             let pair = ["acks".to_owned(), count.to_string()];
             change_settings(&client, json, settings::pairs(&pair)?, false).await

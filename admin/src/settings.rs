@@ -1,7 +1,9 @@
 //! `standby-admin settings`: what is set for the whole cluster.
 
 use anyhow::{Result, ensure};
-use standby_control::{SettingChange, SettingSource, SettingStatus, SettingsAnswer, SettingsChanged};
+use standby_control::{
+    Reloaded, SettingChange, SettingOfFile, SettingSource, SettingStatus, SettingsAnswer, SettingsChanged,
+};
 
 use crate::table::aligned;
 
@@ -54,6 +56,21 @@ pub fn changed(told: &SettingsChanged) -> String {
     };
     let lines: String = told.changed.iter().map(line).collect();
     if told.dry_run { format!("nothing has changed; this would:\n{lines}") } else { lines }
+}
+
+/// What has changed when a node read its own file anew, as text.
+pub fn reloaded(told: &Reloaded) -> String {
+    let lines = |what: &str, found: &[SettingOfFile]| -> String {
+        found.iter().map(|SettingOfFile { key, from, to }| format!("{what} {key}: {from} → {to}\n")).collect()
+    };
+    let mut text = lines("took effect:", &told.took_effect) + &lines("NEEDS A RESTART:", &told.needs_restart);
+    if text.is_empty() {
+        text.push_str("the file says what it said\n");
+    }
+    if told.certificates {
+        text.push_str("the certificates were read anew\n");
+    }
+    text
 }
 
 /// Names and values, one after the other.

@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
     /// Why the connection ended.
     async fn run(&mut self, served: &Arc<Served>) -> End {
         match self.greet(served).await {
-            Ok(mut session) => self.converse(&mut session, served.limits.frame_bytes_max).await,
+            Ok(mut session) => self.converse(&mut session, served.limits().frame_bytes_max).await,
             Err(end) => end,
         }
     }

@@ -211,7 +211,8 @@ impl Node {
         Ok(std::fs::write(self.configuration(), text)?)
     }
 
-    fn configuration(&self) -> PathBuf {
+    /// Its configuration file.
+    pub fn configuration(&self) -> PathBuf {
         self.folder.join("node.toml")
     }
 

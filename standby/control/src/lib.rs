@@ -9,6 +9,7 @@
 //! | `POST /v1/pause` with a [`Pause`] | [`Done`] |
 //! | `POST /v1/ban` with a [`Ban`] | [`Done`] |
 //! | `POST /v1/forget` with a [`Forget`] | [`Done`] |
+//! | `POST /v1/reload` without a body | [`Reloaded`] |
 //! | `GET /v1/settings` | [`SettingsAnswer`] |
 //! | `POST /v1/settings` with a [`ChangeSettings`] | [`SettingsChanged`] |
 //!
@@ -27,8 +28,8 @@ pub use self::orders::{
     Ban, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pause, Promotion, Switchover,
 };
 pub use self::settings::{
-    ChangeSettings, SettingChange, SettingDifference, SettingSource, SettingStatus, SettingsAnswer,
-    SettingsChanged,
+    ChangeSettings, Reloaded, SettingChange, SettingDifference, SettingOfFile, SettingSource, SettingStatus,
+    SettingsAnswer, SettingsChanged,
 };
 
 /// A node, as it sees itself.

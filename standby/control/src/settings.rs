@@ -87,3 +87,25 @@ pub struct SettingDifference {
     /// When it acts, for people.
     pub acts: String,
 }
+
+/// A node's own file was read anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What has changed.
+    pub took_effect: Vec<SettingOfFile>,
+    /// What is another in the file, and will change when the node is started again.
+    pub needs_restart: Vec<SettingOfFile>,
+    /// The files of TLS certificates were read anew, too.
+    pub certificates: bool,
+}
+
+/// A key of a node's file, with another value than the one that the node runs with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingOfFile {
+    /// `section.key`.
+    pub key: String,
+    /// The value that it ran with.
+    pub from: String,
+    /// The value that the file says.
+    pub to: String,
+}

@@ -63,13 +63,13 @@ impl Cli {
         match self.command {
             Command::Run(args) => {
                 let config = args.load_data_node()?;
-                self.log.start(None)?;
-                crate::node::run(config, log_file::reopen)?;
+                self.log.start_node(config.log.as_deref())?;
+                crate::node::run(config, args.path(), logging::refilter, log_file::reopen)?;
             }
             Command::Witness(args) => {
                 let config = args.load_witness()?;
-                self.log.start(None)?;
-                crate::node::run(config, log_file::reopen)?;
+                self.log.start_node(config.log.as_deref())?;
+                crate::node::run(config, args.path(), logging::refilter, log_file::reopen)?;
             }
             Command::Check(args) => return args.run(),
             Command::Serve(args) => {

@@ -5,6 +5,7 @@
 
 mod check;
 mod cluster;
+pub mod difference;
 mod limits;
 mod mistakes;
 mod reader;
@@ -44,6 +45,8 @@ pub struct NodeConfig {
     pub tls: Option<TlsOptions>,
     /// Bounds.
     pub limits: Limits,
+    /// What is logged, as `--log` says it; `None`: the file does not say.
+    pub log: Option<String>,
     /// What it serves.
     pub storages: Vec<StorageSpec>,
 }
@@ -77,8 +80,9 @@ pub fn parse(path: &str, text: &str, variables: &[(String, String)]) -> Result<N
     let zeo = Zeo::read(&mut document);
     let tls = read_tls(&mut document);
     let limits = Limits::read(&mut document);
+    let log = document.section("log", |section| section.optional("filter", values::log_filter)).flatten();
     let storages = storages::read(&mut document);
-    let config = NodeConfig { cluster, node, listen, upstream, replication, zeo, tls, limits, storages };
+    let config = NodeConfig { cluster, node, listen, upstream, replication, zeo, tls, limits, log, storages };
     check::check(&config, &mut document);
     document.finish(config)
 }

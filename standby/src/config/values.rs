@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
+use tracing_subscriber::EnvFilter;
 
 use crate::listener::ListenAddress;
 use crate::span;
@@ -67,6 +68,15 @@ pub(super) fn size(value: &DeValue<'_>) -> Result<u64, String> {
         .ok_or_else(wrong)?;
     let number: u64 = number.trim_end().parse().map_err(|_| wrong())?;
     number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// What is to be logged.
+pub(super) fn log_filter(value: &DeValue<'_>) -> Result<String, String> {
+    let text = text(value)?;
+    match EnvFilter::try_new(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("expected such as \"info\" or \"info,standby::session=debug\": {error}")),
+    }
 }
 
 /// A path, as it is.

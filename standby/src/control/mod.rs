@@ -28,7 +28,7 @@ pub use self::lag::keep_lag_log;
 use crate::config::NodeConfig;
 use crate::decisions::raft::Decisions;
 use crate::listener::remove_dead_socket;
-use crate::node::{Copies, Part, Surroundings};
+use crate::node::{Copies, Part, ReloadOrders, Surroundings};
 
 /// No request is longer, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -47,6 +47,8 @@ pub struct Subject {
     pub decisions: Option<Decisions>,
     /// What it knows of its cluster, where that decides.
     pub surroundings: Option<Surroundings>,
+    /// Has its file read anew.
+    pub reload: ReloadOrders,
 }
 
 /// Listens at a path, for the owner of this process alone.
@@ -68,6 +70,7 @@ pub async fn serve(socket: UnixListener, subject: Subject) {
         .route("/v1/pause", post(operator::pause))
         .route("/v1/ban", post(operator::ban))
         .route("/v1/forget", post(operator::forget))
+        .route("/v1/reload", post(settings::reload))
         .route("/v1/settings", get(settings::list).post(settings::change))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(subject));

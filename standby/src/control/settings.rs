@@ -6,6 +6,7 @@ use axum::response::Json;
 use standby_control::{
     ChangeSettings, SettingChange, SettingSource, SettingStatus, SettingsAnswer, SettingsChanged,
 };
+use tokio::sync::oneshot;
 
 use super::operator::{Body, By, Change, Refusal, Subjects, cluster};
 use crate::config::NodeConfig;
@@ -50,6 +51,21 @@ pub(super) async fn change(
         change.propose(Entry::Set { changes }).await?;
     }
     Ok(Json(SettingsChanged { changed, dry_run: wanted.dry_run }))
+}
+
+/// Has the node's file read anew.
+pub(super) async fn reload(
+    State(subject): Subjects,
+    ConnectInfo(caller): By,
+) -> Result<Json<standby_control::Reloaded>, Refusal> {
+    let (outcome, told) = oneshot::channel();
+    let stopping = || Refusal::conflict("the node is stopping, or starting once more");
+    subject.reload.send((caller.to_string(), outcome)).await.map_err(|_| stopping())?;
+    let told = told.await.map_err(|_| stopping())?;
+    told.map(Json).map_err(|mistakes| {
+        let reason = format!("the file is not taken over, and nothing has changed:\n{mistakes}");
+        Refusal(StatusCode::UNPROCESSABLE_ENTITY, reason)
+    })
 }
 
 /// What changes, as an operator sees it at a node with this file.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::auto::{address, control_path, start};
@@ -169,6 +170,24 @@ async fn join(config: &NodeConfig, decisions: &Decisions, others: &Addresses) ->
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Lets the cluster know when the node's file says something else of it, until the task is dropped.
+pub(super) async fn keep_member(mut file: watch::Receiver<Arc<NodeConfig>>, decisions: Decisions) {
+    file.mark_unchanged();
+    while file.changed().await.is_ok() {
+        let member = member(&file.borrow_and_update());
+        let me = decisions.me();
+        let is_known =
+            || decisions.known().borrow().decided.members().get(&me).is_none_or(|known| *known == member);
+        while !is_known() {
+            let entry = Entry::Join { node: me, member: member.clone() };
+            if let Err(error) = decisions.propose(entry, &member.name, ATTEMPT).await {
+                debug!(%error, "the cluster does not know yet what the file says");
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 }
 

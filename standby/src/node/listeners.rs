@@ -3,37 +3,29 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tracing::info;
 
+use super::tuning::Tuning;
 use crate::config::NodeConfig;
 use crate::door::Keeper;
 use crate::listener::{ListenAddress, Listener};
 use crate::server::Served;
-use crate::tls;
 
 /// The listeners of a node, bound.
 pub(super) struct Listeners {
     zeo: Option<Listener>,
     zeo_ro: Option<Listener>,
-    tls: Option<TlsAcceptor>,
-    parked_max: usize,
 }
 
 impl Listeners {
     pub(super) async fn bind(config: &NodeConfig) -> Result<Self> {
-        let password = std::env::var(tls::PASSWORD_VARIABLE).ok();
-        let tls = config.tls.as_ref().map(|options| tls::acceptor(options, password.as_deref()));
         Ok(Self {
             zeo: bind(config.listen.zeo.as_ref()).await?,
             zeo_ro: bind(config.listen.zeo_ro.as_ref()).await?,
-            tls: tls.transpose()?,
-            parked_max: config.limits.parked_max,
         })
     }
 
@@ -51,21 +43,25 @@ impl Listeners {
         served: &Arc<Served>,
         read_write: &Keeper,
         read_only: &Keeper,
-        behind_limit: watch::Receiver<Duration>,
+        tuning: &Tuning,
         peer: Option<SocketAddr>,
         stopped: &watch::Receiver<bool>,
     ) -> Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
         let mut ready = String::from("ready");
         let doors = [
-            ("zeo", self.zeo, read_write.read_write(self.parked_max)),
-            ("zeo_ro", self.zeo_ro, read_only.read_only(self.parked_max, behind_limit)),
+            ("zeo", self.zeo, read_write.read_write(tuning.parked_max.subscribe())),
+            (
+                "zeo_ro",
+                self.zeo_ro,
+                read_only.read_only(tuning.parked_max.subscribe(), tuning.behind_limit.subscribe()),
+            ),
         ];
         for (name, listener, door) in doors {
             let Some(listener) = listener else { continue };
             ready.push_str(&format!(" {name}={}", listener.address));
             info!(listener = name, address = %listener.address, "serving");
-            tasks.spawn(listener.serve(served.clone(), door, self.tls.clone(), stopped.clone()));
+            tasks.spawn(listener.serve(served.clone(), door, tuning.tls.subscribe(), stopped.clone()));
         }
         if let Some(peer) = peer {
             ready.push_str(&format!(" peer={peer}"));

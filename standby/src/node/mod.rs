@@ -9,14 +9,16 @@ mod listeners;
 mod mend;
 mod peers;
 mod readiness;
+mod reload;
 mod surroundings;
 mod tuning;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -26,6 +28,8 @@ use self::conductor::Stage;
 use self::listeners::Listeners;
 pub(crate) use self::peers::Copies;
 pub(crate) use self::readiness::of_copy as readiness_of;
+use self::reload::Reload;
+pub(crate) use self::reload::ReloadOrders;
 pub(crate) use self::surroundings::Surroundings;
 use self::tuning::Tuning;
 use crate::config::{NodeConfig, Role};
@@ -37,7 +41,7 @@ use crate::listener::ListenAddress;
 use crate::membership::members::Members;
 use crate::opening::{self, ServiceSettings};
 use crate::peer::PeerListener;
-use crate::process::{Signals, run_until_done};
+use crate::process::{Asked, Signals, run_until_done};
 use crate::replication::copy::Copy;
 use crate::replication::message::Recovery;
 use crate::replication::run::Compression;
@@ -47,9 +51,19 @@ use crate::server::Served;
 /// How long the connections may take to end when the node stops.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
-/// Runs the node until SIGTERM or SIGINT. `on_user_signal` is called at each SIGUSR2.
-pub fn run(config: NodeConfig, on_user_signal: fn()) -> Result<()> {
-    run_until_done(on_user_signal, |signals| node(config, signals))
+/// Runs the node until SIGTERM or SIGINT. Its file is read anew at SIGHUP; `refilter` is called with what is to be logged then.
+/// `on_user_signal` is called at each SIGUSR2.
+pub fn run(config: NodeConfig, path: &Path, refilter: fn(Option<&str>), on_user_signal: fn()) -> Result<()> {
+    let file = NodeFile { path: path.to_owned(), config: watch::Sender::new(Arc::new(config)), refilter };
+    run_until_done(on_user_signal, |signals| node(file, signals))
+}
+
+/// The file that a node was started with.
+struct NodeFile {
+    path: PathBuf,
+    /// What it says, as far as it has taken effect.
+    config: watch::Sender<Arc<NodeConfig>>,
+    refilter: fn(Option<&str>),
 }
 
 /// Makes a cluster of this node alone: `standby init`.
@@ -95,11 +109,10 @@ fn service_settings(config: &NodeConfig) -> ServiceSettings {
     }
 }
 
-async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
+async fn node(file: NodeFile, mut signals: Signals) -> Result<()> {
     let mut lost = Vec::new();
-    let file = watch::Sender::new(Arc::new(config));
     while let Some(again) = run_once(&file, &mut signals, std::mem::take(&mut lost)).await? {
-        let config = file.borrow().clone();
+        let config = file.config.borrow().clone();
         lost = again.prepare(&config).await?;
     }
     Ok(())
@@ -107,10 +120,11 @@ async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
 
 /// Runs until the node is to stop, or must start once more. What was lost before is told to the cluster.
 async fn run_once(
-    file: &watch::Sender<Arc<NodeConfig>>,
+    node_file: &NodeFile,
     signals: &mut Signals,
     lost: Vec<mend::Lost>,
 ) -> Result<Option<Again>> {
+    let file = &node_file.config;
     let config = &*file.borrow().clone();
     let NodeConfig { node, zeo, limits, storages, .. } = config;
     let started = SystemTime::now();
@@ -131,6 +145,7 @@ async fn run_once(
         Some(ListenAddress::Tcp(_)) => bail!("the control API listens on unix:PATH only"),
         None => None,
     };
+    let acceptor = tuning::acceptor(config)?;
     let settings = service_settings(config);
     let specs = storages.clone();
     let services = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
@@ -156,7 +171,7 @@ async fn run_once(
         Role::Auto => Part::Undecided,
         Role::Witness => Part::Witness,
     });
-    let tuning = Tuning { copies: copies.clone(), behind_limit: watch::Sender::new(Duration::MAX) };
+    let tuning = Tuning::new(&served, &copies, acceptor);
     tuning.apply(config, &Settings::default());
     let mut decided = None;
     let mut surroundings = None;
@@ -188,6 +203,7 @@ async fn run_once(
             };
             let decisions = started.decisions.clone();
             background.spawn(auto::follow(targets, idle, decisions, options, identity, copies.clone()));
+            background.spawn(belonging::keep_member(file.subscribe(), started.decisions.clone()));
             let (founding, others) = (started.founding.clone(), started.others.clone());
             let belonging =
                 belonging::belong(config.clone(), started.decisions.clone(), founding, others, lost);
@@ -220,12 +236,8 @@ async fn run_once(
         Role::Primary => {
             for copy in copies.values() {
                 copy.begin_epoch(&node.name).await?;
-                let acks = config.replication.acks;
-                if acks.needed > 0 {
-                    copy.service().require_acknowledgements(acks);
-                    background.spawn(copy.service().clone().watch_acknowledgements(acks));
-                }
             }
+            background.spawn(tuning::keep_acknowledgements(file.subscribe(), copies.clone()));
             (Keeper::new(Readiness::Open), Keeper::new(Readiness::Open))
         }
         Role::Replica => {
@@ -239,11 +251,7 @@ async fn run_once(
     };
     if let (Some(upstream), Some(identity)) = (config.upstream.clone(), identity.clone()) {
         let options = FollowOptions { recovery: upstream.recovery, compression: upstream.compression };
-        let copies = copies.clone();
-        background.spawn(async move {
-            let (_never, mut changed) = watch::channel(());
-            peers::follow_upstream(&upstream.addresses, options, &identity, &copies, &mut changed).await;
-        });
+        background.spawn(peers::follow_configured(file.subscribe(), options, identity, copies.clone()));
     }
     if let Some(peer) = peer {
         background.spawn(peers::serve(
@@ -255,6 +263,7 @@ async fn run_once(
         ));
     }
     background.spawn(control::keep_lag_log(copies.clone()));
+    let (reload, mut reloads) = mpsc::channel(1);
     if let Some(admin) = admin {
         let part = part.subscribe();
         let subject = control::Subject {
@@ -264,24 +273,29 @@ async fn run_once(
             part,
             decisions: decided.clone(),
             surroundings,
+            reload,
         };
         background.spawn(control::serve(admin, subject));
     }
-    let serving = listeners.serve(
-        &served,
-        &read_write,
-        &read_only,
-        tuning.behind_limit.subscribe(),
-        peer_address,
-        &stopped,
-    )?;
-    let repairs = tokio::select! {
-        signal = signals.stop() => {
-            info!(signal, "stopping");
-            None
+    let serving = listeners.serve(&served, &read_write, &read_only, &tuning, peer_address, &stopped)?;
+    let reloading = Reload { path: &node_file.path, file, tuning: &tuning, refilter: node_file.refilter };
+    let mut again = Box::pin(again::asked_for(&copies, decided.as_ref(), refound.subscribe()));
+    let repairs = loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop(signal) => {
+                    info!(signal, "stopping");
+                    break None;
+                }
+                Asked::Reload => drop(reloading.run("SIGHUP")),
+            },
+            Some((by, outcome)) = reloads.recv() => {
+                let _ = outcome.send(reloading.run(&by)); // whoever left reads it in the log
+            }
+            again = &mut again => break Some(again),
         }
-        again = again::asked_for(&copies, decided.as_ref(), refound.subscribe()) => Some(again),
     };
+    drop(again);
     stop.send_replace(true);
     while conductors.join_next().await.is_some() {}
     background.shutdown().await;

@@ -107,6 +107,35 @@ async fn serve_one(connection: Connection, group: String, copies: Copies, decisi
     }
 }
 
+/// Follows as the node's file says, until the task is dropped.
+pub(super) async fn follow_configured(
+    mut file: watch::Receiver<Arc<NodeConfig>>,
+    options: FollowOptions,
+    identity: Arc<Identity>,
+    copies: Copies,
+) {
+    let of = |config: &NodeConfig| config.upstream.as_ref().map(|upstream| upstream.addresses.clone());
+    let (known, mut addresses) = watch::channel(of(&file.borrow_and_update()).unwrap_or_default());
+    let follow = async {
+        loop {
+            let upstreams = addresses.borrow_and_update().clone();
+            follow_upstream(&upstreams, options, &identity, &copies, &mut addresses).await;
+        }
+    };
+    let look = async {
+        while file.changed().await.is_ok() {
+            let read = of(&file.borrow_and_update()).unwrap_or_default();
+            known.send_if_modified(|known| {
+                *known != read && {
+                    *known = read;
+                    true
+                }
+            });
+        }
+    };
+    tokio::join!(follow, look);
+}
+
 /// Follows one of the addresses, again and again, until `changed` changes or the task is dropped.
 pub(super) async fn follow_upstream<T>(
     addresses: &[String],

@@ -11,7 +11,8 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use standby_control::{
-    ChangeSettings, Done, Failure, HistoryAnswer, NodeStatus, Reloaded, SettingsAnswer, SettingsChanged,
+    ChangeSettings, Done, Failure, HistoryAnswer, NodeStatus, PacksAnswer, Reloaded, SettingsAnswer,
+    SettingsChanged,
 };
 use tokio::net::UnixStream;
 
@@ -71,6 +72,14 @@ impl Client {
     /// It cannot be reached, or refuses, and says why.
     pub async fn change_settings(&self, wanted: &ChangeSettings) -> Result<SettingsChanged> {
         self.post("/v1/settings", wanted, Duration::ZERO).await
+    }
+
+    /// How packs are at the primary.
+    ///
+    /// # Errors
+    /// It cannot be reached, or the primary cannot.
+    pub async fn packs(&self) -> Result<PacksAnswer> {
+        self.get("/v1/packs").await
     }
 
     /// Has the node read its own file anew. What has changed.

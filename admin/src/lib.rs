@@ -1,7 +1,9 @@
 //! The operator's tool: a client of the control API.
 
+pub mod add;
 pub mod client;
 pub mod history;
+pub mod pack;
 pub mod settings;
 pub mod status;
 mod table;

@@ -7,6 +7,7 @@
 //! | `node`, [`config`] | a node of a cluster, and what its file says |
 //! | `control` | the control API |
 //! | [`replication`] | a copy that follows another |
+//! | `quiet` | a node that is silent on the network for a while, for drills |
 //! | `listener`, `refusals`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
 //! | `door` | when clients are let in |
 //! | [`decisions`] | the replicated log that failover turns on |
@@ -34,6 +35,7 @@ mod opening;
 pub mod peer;
 mod process;
 mod progress;
+mod quiet;
 mod refusals;
 pub mod replication;
 mod serve;

@@ -169,6 +169,7 @@ impl Stream {
         tls: Option<TlsAcceptor>,
         shutdown: watch::Receiver<bool>,
     ) {
+        served.quiet.over().await;
         let peer = self.peer();
         match self {
             Self::Tcp(stream, _) => {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeo_proto::Encoding;
 
 use crate::busy_poll::LastActive;
+use crate::quiet::Quiet;
 use crate::service::Service;
 use crate::session::storage_status_json;
 
@@ -31,6 +32,8 @@ pub struct Served {
     /// The encoding that the greeting proposes.
     pub encoding: Encoding,
     limits: Mutex<ConnectionLimits>,
+    /// Whether clients are neither heard nor answered for a while.
+    pub(crate) quiet: Quiet,
     /// Which connection received something last.
     pub(crate) last_active: Arc<LastActive>,
 }
@@ -44,7 +47,13 @@ impl Served {
     ) -> Self {
         let storages =
             storages.into_iter().map(|service| (service.options().name.clone(), service)).collect();
-        Self { storages, encoding, limits: Mutex::new(limits), last_active: Arc::default() }
+        Self {
+            storages,
+            encoding,
+            limits: Mutex::new(limits),
+            quiet: Quiet::default(),
+            last_active: Arc::default(),
+        }
     }
 
     /// Bounds, for clients that come now.

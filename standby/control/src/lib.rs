@@ -8,6 +8,10 @@
 //! | `POST /v1/promote` with a [`Promotion`] | [`Done`] |
 //! | `POST /v1/pause` with a [`Pause`] | [`Done`] |
 //! | `POST /v1/ban` with a [`Ban`] | [`Done`] |
+//! | `POST /v1/disable` with a [`Disable`] | [`Done`] |
+//! | `POST /v1/quiet` with a [`Quieten`] | [`Done`] |
+//! | `POST /v1/pack` with a [`Pack`] | [`Done`], when it has begun |
+//! | `GET /v1/packs` | [`PacksAnswer`] |
 //! | `POST /v1/forget` with a [`Forget`] | [`Done`] |
 //! | `POST /v1/reload` without a body | [`Reloaded`] |
 //! | `GET /v1/settings` | [`SettingsAnswer`] |
@@ -25,7 +29,8 @@ mod settings;
 use serde::{Deserialize, Serialize};
 
 pub use self::orders::{
-    Ban, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pause, Promotion, Switchover,
+    Ban, Disable, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pack, PackState, PackStatus,
+    PacksAnswer, Pause, Promotion, Quieten, Switchover,
 };
 pub use self::settings::{
     ChangeSettings, Reloaded, SettingChange, SettingDifference, SettingOfFile, SettingSource, SettingStatus,
@@ -49,6 +54,9 @@ pub struct NodeStatus {
     pub started: f64,
     /// Its wall clock, when it answered.
     pub now: f64,
+    /// For so many seconds yet it is silent on the network, since an operator wants it.
+    #[serde(default)]
+    pub quiet_seconds: Option<f64>,
     /// What it serves.
     pub storages: Vec<StorageStatus>,
     /// Its cluster, where that decides who is the primary.

@@ -6,6 +6,7 @@ mod lag;
 mod operator;
 mod settings;
 mod status;
+mod verbs;
 mod view;
 
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +29,8 @@ pub use self::lag::keep_lag_log;
 use crate::config::NodeConfig;
 use crate::decisions::raft::Decisions;
 use crate::listener::remove_dead_socket;
-use crate::node::{Copies, Part, ReloadOrders, Surroundings};
+use crate::node::{Copies, Packs, Part, ReloadOrders, Surroundings};
+use crate::quiet::Quiet;
 
 /// No request is longer, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -47,6 +49,10 @@ pub struct Subject {
     pub decisions: Option<Decisions>,
     /// What it knows of its cluster, where that decides.
     pub surroundings: Option<Surroundings>,
+    /// Whether it is silent on the network.
+    pub quiet: Quiet,
+    /// The packs that were asked for.
+    pub packs: Packs,
     /// Has its file read anew.
     pub reload: ReloadOrders,
 }
@@ -70,6 +76,10 @@ pub async fn serve(socket: UnixListener, subject: Subject) {
         .route("/v1/pause", post(operator::pause))
         .route("/v1/ban", post(operator::ban))
         .route("/v1/forget", post(operator::forget))
+        .route("/v1/disable", post(verbs::disable))
+        .route("/v1/quiet", post(verbs::quiet))
+        .route("/v1/pack", post(verbs::pack))
+        .route("/v1/packs", get(verbs::packs))
         .route("/v1/reload", post(settings::reload))
         .route("/v1/settings", get(settings::list).post(settings::change))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

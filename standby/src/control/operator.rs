@@ -19,7 +19,7 @@ use crate::failover::entry::{Entry, NodeId};
 use crate::failover::order::Order;
 
 /// How long a decision may take.
-const DECISION: Duration = Duration::from_secs(5);
+pub(super) const DECISION: Duration = Duration::from_secs(5);
 /// How soon it is tried again, where nobody could decide.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a replica may take to have everything, unless the operator says otherwise.
@@ -222,6 +222,9 @@ pub(super) async fn promote(State(subject): Subjects, from: By, Body(wanted): Bo
     }
     if !change.decided.members().get(&node).is_some_and(|member| member.electable) {
         return Err(Refusal::conflict(format!("{} is not electable", wanted.node)));
+    }
+    if change.decided.is_disabled(node) && !wanted.without_majority {
+        return Err(Refusal::conflict(format!("{} is disabled: enable it first", wanted.node)));
     }
     if wanted.without_majority {
         let outcome = change.decisions.order(node, Order::Refound { by: change.by.clone() }, DECISION).await;

@@ -9,7 +9,7 @@ use crate::failover::lease::since_boot;
 use crate::membership::peer::State;
 use crate::membership::roster::{Presence, Roster, Row};
 
-pub(super) fn of_cluster(roster: &Roster<'_>, no_failover: Option<String>) -> View {
+pub(super) fn of_cluster(roster: &Roster<'_>, no_failover: Option<String>, own_peer: Option<&str>) -> View {
     let rows = roster.rows();
     let ahead = roster.clock_ahead_ms(since_boot());
     View {
@@ -18,11 +18,11 @@ pub(super) fn of_cluster(roster: &Roster<'_>, no_failover: Option<String>) -> Vi
         no_failover,
         clock_ahead_seconds: ahead.map(seconds),
         clock_off: crate::membership::clock::is_off(ahead),
-        nodes: rows.iter().map(|row| of_member(row, roster.decided)).collect(),
+        nodes: rows.iter().map(|row| of_member(row, roster.decided, own_peer)).collect(),
     }
 }
 
-fn of_member(row: &Row<'_>, decided: &Decided) -> MemberStatus {
+fn of_member(row: &Row<'_>, decided: &Decided, own_peer: Option<&str>) -> MemberStatus {
     let now = since_boot();
     let record = row.record;
     let last = record.map(|record| record.last_tid);
@@ -54,7 +54,10 @@ fn of_member(row: &Row<'_>, decided: &Decided) -> MemberStatus {
         clock_ahead_seconds: row.seen.and_then(|seen| seen.clock_ahead_ms(now)).map(seconds),
         clock_off: record.is_some_and(|record| record.clock_off),
         version: record.map(|record| record.version.clone()),
-        peer: row.seen.and_then(|seen| address(&seen.address)),
+        peer: match row.presence {
+            Presence::Here => own_peer.map(str::to_owned),
+            _ => row.seen.and_then(|seen| address(&seen.address)),
+        },
         zeo: record.and_then(|record| address(&record.zeo)),
         zeo_ro: record.and_then(|record| address(&record.zeo_ro)),
     }

@@ -25,6 +25,7 @@ use crate::membership::gossip;
 use crate::membership::members::Members;
 use crate::membership::record::Record;
 use crate::peer::Identity;
+use crate::quiet::Quiet;
 use crate::replication::upstream::FollowOptions;
 
 /// Takes part in decisions.
@@ -112,6 +113,7 @@ pub(super) fn gossip(
     socket: UdpSocket,
     herald: &Herald,
     members: watch::Sender<Arc<Members>>,
+    quiet: Quiet,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + use<>> {
     let Secret::Bytes(secret) = &config.cluster.secret else { bail!("a node of a cluster needs its secret") };
@@ -128,6 +130,7 @@ pub(super) fn gossip(
         decided: herald.surroundings.decided.clone(),
         own: herald.own.subscribe(),
         members,
+        quiet,
     };
     Ok(gossip::gossip(setup, stopped))
 }

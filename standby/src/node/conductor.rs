@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 use zeo_proto::Tid;
 
 use super::handover::{best_successor, drained, objections};
+use super::packs::Packs;
 use super::peers::Copies;
 use super::tuning::{Tuning, acknowledgements, own_settings};
 use crate::config::NodeConfig;
@@ -63,6 +64,7 @@ pub(super) struct Stage {
     pub(super) tuning: Tuning,
     pub(super) members: watch::Receiver<Arc<Members>>,
     pub(super) why_nobody: watch::Sender<Option<Nobody>>,
+    pub(super) packs: Packs,
 }
 
 /// How far the copies are, of a node whose clock may be off.
@@ -92,7 +94,7 @@ pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::
     let (machine, actions) = Failover::new(decisions.me(), start, own, decided, clock());
     let lease = LeaseView::default();
     let (mut config, mut members) = (stage.config.clone(), stage.members.clone());
-    config.mark_changed();
+    config.mark_unchanged();
     let mut conductor = Conductor {
         machine,
         decisions,
@@ -123,9 +125,7 @@ pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::
                 continue;
             }
             Ok(()) = config.changed() => {
-                let config = config.borrow_and_update().clone();
-                conductor.stage.tuning.apply(&config, conductor.machine.decided().settings());
-                Event::Reloaded { own: own_settings(&config) }
+                Event::Reloaded { own: own_settings(&config.borrow_and_update()) }
             }
             Ok(()) = members.changed() => {
                 let members = members.borrow_and_update().clone();
@@ -391,6 +391,17 @@ impl Conductor {
                     self.handing = Some(Handing { to: name, since: Instant::now(), outcome, missing });
                     self.handle(Event::HandOver { to, within });
                 }
+            }
+            Order::Pack { .. } if *self.stage.part.borrow() != Part::Primary => {
+                let _ = outcome.send(Err("it is not the primary now".to_owned()));
+            }
+            Order::Pack { storage, until, by } => {
+                let begun = self.stage.packs.begin(storage.as_deref(), Tid::new(until), &by);
+                let _ = outcome.send(begun.map(|names| names.join(", ")));
+            }
+            Order::Packs => {
+                let told = serde_json::to_string(&self.stage.packs.list());
+                let _ = outcome.send(Ok(told.expect("it can be written as JSON")));
             }
             Order::Refound { by } => {
                 let _ = outcome.send(self.refound(by));

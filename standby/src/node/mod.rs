@@ -7,6 +7,7 @@ mod conductor;
 mod handover;
 mod listeners;
 mod mend;
+mod packs;
 mod peers;
 mod readiness;
 mod reload;
@@ -26,6 +27,7 @@ use self::again::Again;
 pub(crate) use self::conductor::Part;
 use self::conductor::Stage;
 use self::listeners::Listeners;
+pub(crate) use self::packs::Packs;
 pub(crate) use self::peers::Copies;
 pub(crate) use self::readiness::of_copy as readiness_of;
 use self::reload::Reload;
@@ -42,6 +44,7 @@ use crate::membership::members::Members;
 use crate::opening::{self, ServiceSettings};
 use crate::peer::PeerListener;
 use crate::process::{Asked, Signals, run_until_done};
+use crate::quiet::Quiet;
 use crate::replication::copy::Copy;
 use crate::replication::message::Recovery;
 use crate::replication::run::Compression;
@@ -76,7 +79,8 @@ pub fn create_cluster(config: NodeConfig) -> Result<()> {
                     "the node says its role itself: with `role = \"auto\"` in [node] the cluster decides it"
                 );
             };
-            let identity = peers::identity(&config)?.context("a node of a cluster needs its secret")?;
+            let identity = peers::identity(&config, &Quiet::default())?
+                .context("a node of a cluster needs its secret")?;
             let specs = config.storages.clone();
             let settings = service_settings(&config);
             let opened = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
@@ -130,7 +134,8 @@ async fn run_once(
     let started = SystemTime::now();
     // Bound first: a port that is taken is found before a large file is indexed.
     let listeners = Listeners::bind(config).await?;
-    let identity = peers::identity(config)?;
+    let quiet = Quiet::default();
+    let identity = peers::identity(config, &quiet)?;
     let peer = match (&config.listen.peer, &identity) {
         (Some(address), Some(identity)) => Some(peers::bind(address, identity).await?),
         _ => None,
@@ -153,7 +158,9 @@ async fn run_once(
         services = services => services.map_err(|panic| anyhow!(panic))??,
         _ = signals.stop() => return Ok(None), // nothing is lost: an index in the making is made again
     };
-    let served = Arc::new(Served::new(services, zeo.encoding, limits.clients));
+    let mut served = Served::new(services, zeo.encoding, limits.clients);
+    served.quiet = quiet.clone();
+    let served = Arc::new(served);
 
     let copies = served.storages().map(|service| {
         let copy = Copy::open(&node.name, service.clone())?;
@@ -162,6 +169,7 @@ async fn run_once(
     let copies: Copies = Arc::new(copies.collect::<Result<_>>()?);
     info!(node = %node.name, group = %node.group, role = ?node.role, "starting");
 
+    let packs = Packs::new(&copies);
     let (stop, stopped) = watch::channel(false);
     let mut background = JoinSet::new();
     let mut conductors = JoinSet::new();
@@ -192,7 +200,7 @@ async fn run_once(
             let views = (known.subscribe(), members.subscribe(), why_nobody.subscribe());
             let herald = auto::herald(config, &listeners, &copies, &part, &started, views)?;
             surroundings = Some(herald.surroundings.clone());
-            let gossiping = auto::gossip(config, socket, &herald, members, stopped.clone())?;
+            let gossiping = auto::gossip(config, socket, &herald, members, quiet.clone(), stopped.clone())?;
             conductors.spawn(gossiping);
             background.spawn(herald.serve());
             let (target, targets) = watch::channel(None);
@@ -228,6 +236,7 @@ async fn run_once(
                 tuning: tuning.clone(),
                 members: seen,
                 why_nobody,
+                packs: packs.clone(),
             };
             let conducting = conductor::conduct(started, stage, stopped.clone());
             conductors.spawn(conducting);
@@ -274,11 +283,19 @@ async fn run_once(
             decisions: decided.clone(),
             surroundings,
             reload,
+            quiet: quiet.clone(),
+            packs: packs.clone(),
         };
         background.spawn(control::serve(admin, subject));
     }
     let serving = listeners.serve(&served, &read_write, &read_only, &tuning, peer_address, &stopped)?;
-    let reloading = Reload { path: &node_file.path, file, tuning: &tuning, refilter: node_file.refilter };
+    let reloading = Reload {
+        path: &node_file.path,
+        file,
+        tuning: &tuning,
+        decisions: decided.as_ref(),
+        refilter: node_file.refilter,
+    };
     let mut again = Box::pin(again::asked_for(&copies, decided.as_ref(), refound.subscribe()));
     let repairs = loop {
         tokio::select! {
@@ -296,6 +313,7 @@ async fn run_once(
         }
     };
     drop(again);
+    quiet.end();
     stop.send_replace(true);
     while conductors.join_next().await.is_some() {}
     background.shutdown().await;

@@ -14,6 +14,7 @@ use crate::decisions::line;
 use crate::decisions::raft::Decisions;
 use crate::listener::ListenAddress;
 use crate::peer::{Backoff, ChannelOptions, Connection, Hello, Identity, PeerListener, dial};
+use crate::quiet::Quiet;
 use crate::replication::copy::Copy;
 use crate::replication::downstream;
 use crate::replication::followers::Peer;
@@ -31,7 +32,7 @@ const STREAM_OPTIONS: ChannelOptions =
 pub(crate) type Copies = Arc<BTreeMap<String, Copy>>;
 
 /// What this node says of itself to others; `None` where it speaks with none.
-pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
+pub(super) fn identity(config: &NodeConfig, quiet: &Quiet) -> Result<Option<Arc<Identity>>> {
     let Secret::Bytes(secret) = &config.cluster.secret else { return Ok(None) };
     let hello = Hello {
         cluster: config.cluster.name.clone(),
@@ -39,7 +40,7 @@ pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
         group: config.node.group.clone(),
         features: if config.node.electable { vec![ELECTABLE.to_owned()] } else { Vec::new() },
     };
-    Ok(Some(Arc::new(Identity::new(hello, secret)?)))
+    Ok(Some(Arc::new(Identity::new(hello, secret)?.with_quiet(quiet.clone()))))
 }
 
 /// Listens for other nodes.

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::tuning::{Tuning, acceptor};
 use crate::config::difference::{Difference, differences, merged};
 use crate::config::{self, NodeConfig};
+use crate::decisions::raft::Decisions;
 
 /// What became of it: what has changed, or everything that is wrong with the file.
 pub(crate) type ReloadOutcome = Result<Reloaded, String>;
@@ -22,6 +23,8 @@ pub(super) struct Reload<'a> {
     pub(super) path: &'a Path,
     pub(super) file: &'a watch::Sender<Arc<NodeConfig>>,
     pub(super) tuning: &'a Tuning,
+    /// The cluster, where one decides: what it has decided goes before the file.
+    pub(super) decisions: Option<&'a Decisions>,
     /// Changes what is logged.
     pub(super) refilter: fn(Option<&str>),
 }
@@ -59,6 +62,8 @@ impl Reload<'_> {
         let certificates = tls.is_some();
         self.tuning.tls.send_replace(tls);
         (self.refilter)(next.log.as_deref());
+        let decided = self.decisions.map(|decisions| decisions.known().borrow().decided.settings().clone());
+        self.tuning.apply(&next, &decided.unwrap_or_default());
         self.file.send_replace(Arc::new(next));
         Ok(Reloaded { took_effect: told(at_once), needs_restart: told(later), certificates })
     }

@@ -3,6 +3,7 @@
 pub mod add;
 pub mod client;
 pub mod history;
+pub mod manual;
 pub mod pack;
 pub mod settings;
 pub mod status;

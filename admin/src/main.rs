@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use standby_admin::client::Client;
+use standby_admin::manual::Manual;
 use standby_admin::{add, history, pack, settings, status};
 use standby_control::{
     Ban, ChangeSettings, Disable, Forget, Pack, Pause, Promotion, Quieten, SettingChange, Switchover,
@@ -21,7 +23,7 @@ use standby_control::{
 struct Arguments {
     /// The control API of a node, as `admin` in its [listen] says.
     #[arg(long, value_name = "unix:PATH", env = "STANDBY_ADMIN")]
-    admin: String,
+    admin: Option<String>,
     /// Print JSON, for programs.
     #[arg(long, global = true)]
     json: bool,
@@ -152,6 +154,8 @@ enum Command {
         /// 0: none.
         count: usize,
     },
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 #[derive(Subcommand)]
@@ -196,11 +200,24 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Where the node is that is asked. Ends the program where nobody says so.
+fn address(arguments: &Arguments) -> &str {
+    arguments.admin.as_deref().unwrap_or_else(|| {
+        let text = "whom to ask must be said: --admin <unix:PATH>, or STANDBY_ADMIN in the environment";
+        Arguments::command().error(ErrorKind::MissingRequiredArgument, text).exit()
+    })
+}
+
 async fn run(arguments: &Arguments) -> anyhow::Result<String> {
-    let client = Client::new(&arguments.admin);
+    if let Command::Manual(manual) = &arguments.command {
+        manual.make(Arguments::command())?;
+        return Ok(String::new());
+    }
+    let client = Client::new(address(arguments));
     let json = arguments.json;
     let soon = Duration::ZERO;
     match &arguments.command {
+        Command::Manual(_) => unreachable!("it is made above"),
         Command::Status { watch: None } => {
             let told = client.status().await?;
             shown(json, &told, || status::shown(&told))
@@ -341,7 +358,7 @@ async fn change(
     wanted: &impl Serialize,
     takes: Duration,
 ) -> anyhow::Result<String> {
-    let told = Client::new(&arguments.admin).change(path, wanted, takes).await?;
+    let told = Client::new(address(arguments)).change(path, wanted, takes).await?;
     shown(arguments.json, &told, || format!("{}\n", told.done))
 }
 

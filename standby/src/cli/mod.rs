@@ -8,6 +8,7 @@ pub mod dump;
 pub mod init;
 mod log_file;
 pub mod logging;
+pub mod manual;
 mod moment;
 mod output;
 pub mod pack;
@@ -55,6 +56,9 @@ pub enum Command {
     Dump(dump::DumpArgs),
     /// Remove old revisions and unreachable objects from a Data.fs that no server has open
     Pack(pack::PackArgs),
+    /// Completions and manual pages
+    #[command(flatten)]
+    Manual(manual::Manual),
 }
 
 impl Cli {
@@ -72,6 +76,7 @@ impl Cli {
                 crate::node::run(config, args.path(), logging::refilter, log_file::reopen)?;
             }
             Command::Check(args) => return args.run(),
+            Command::Manual(manual) => manual.make(<Self as clap::CommandFactory>::command())?,
             Command::Serve(args) => {
                 let plan = args.plan()?;
                 self.log.start(plan.event_log.as_ref())?;

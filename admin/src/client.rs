@@ -11,7 +11,10 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use standby_control::{Done, Failure, HistoryAnswer, NodeStatus};
+use standby_control::{
+    ChangeSettings, Done, Failure, HistoryAnswer, NodeStatus, PacksAnswer, Reloaded, SettingsAnswer,
+    SettingsChanged,
+};
 
 use crate::endpoint::{Endpoint, Proof};
 
@@ -66,6 +69,47 @@ impl Client {
     /// # Errors
     /// It cannot be reached, or refuses, and says why.
     pub async fn change(&self, path: &str, wanted: &impl Serialize, takes: Duration) -> Result<Done> {
+        self.post(path, wanted, takes).await
+    }
+
+    /// What is set for the whole cluster.
+    ///
+    /// # Errors
+    /// It cannot be reached, or belongs to no cluster that decides.
+    pub async fn settings(&self) -> Result<SettingsAnswer> {
+        self.get("/v1/settings").await
+    }
+
+    /// Changes settings of the whole cluster, all of these or none. What has changed.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses, and says why.
+    pub async fn change_settings(&self, wanted: &ChangeSettings) -> Result<SettingsChanged> {
+        self.post("/v1/settings", wanted, Duration::ZERO).await
+    }
+
+    /// How packs are at the primary.
+    ///
+    /// # Errors
+    /// It cannot be reached, or the primary cannot.
+    pub async fn packs(&self) -> Result<PacksAnswer> {
+        self.get("/v1/packs").await
+    }
+
+    /// Has the node read its own file anew. What has changed.
+    ///
+    /// # Errors
+    /// It cannot be reached, or the file has mistakes: all of them.
+    pub async fn reload(&self) -> Result<Reloaded> {
+        self.post("/v1/reload", &(), Duration::ZERO).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        wanted: &impl Serialize,
+        takes: Duration,
+    ) -> Result<T> {
         self.within(PATIENCE + takes, self.ask(Method::POST, path, serde_json::to_vec(wanted)?)).await
     }
 

@@ -15,10 +15,17 @@ pub fn shown(status: &NodeStatus) -> String {
         Role::Primary => "primary",
         Role::Replica => "replica",
         Role::Undecided => "UNDECIDED",
+        Role::Witness => "witness",
     };
     let NodeStatus { node, group, version, .. } = status;
     let since = seconds(status.now - status.started);
     let mut text = format!("node {node} in group {group}: {role}, up {since}, standby {version}\n");
+    if let Some(left) = status.quiet_seconds {
+        text.push_str(&format!(
+            "QUIET for {} yet: it neither hears nor answers anybody on the network\n",
+            seconds(left)
+        ));
+    }
     if let Some(view) = &status.view {
         text.push('\n');
         text.push_str(&view::shown(&status.cluster, view));

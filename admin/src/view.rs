@@ -29,6 +29,7 @@ fn row(node: &MemberStatus) -> [String; 7] {
         Role::Primary => "primary",
         Role::Replica => "replica",
         Role::Undecided => "UNDECIDED",
+        Role::Witness => "witness",
     });
     let last = match (&node.last_tid, node.last_time) {
         (Some(_), Some(time)) => moment(time),
@@ -58,6 +59,13 @@ fn state(node: &MemberStatus) -> String {
     if node.flapping {
         text.push_str(&format!(", FLAPPING: gone {} times", node.gone));
     }
+    for (is_so, word) in
+        [(node.banned, "BANNED"), (node.suspended, "BANNED FOR A WHILE"), (node.disabled, "DISABLED")]
+    {
+        if is_so {
+            text.push_str(&format!(", {word}"));
+        }
+    }
     if node.clock_off {
         text.push_str(", CLOCK OFF");
     }
@@ -80,6 +88,9 @@ mod tests {
             for_seconds: Some(12.0),
             gone: 0,
             flapping: false,
+            banned: false,
+            suspended: false,
+            disabled: false,
             epoch: Some(3),
             last_tid: Some("040d29aa504606a5".into()),
             last_time: Some(1.5),

@@ -24,3 +24,22 @@ fn whom_to_ask_must_be_said() {
     let (ok, _, told) = standby_admin(&["status"]);
     assert!(!ok && told.contains("--admin <ADDRESS>"), "{told}");
 }
+
+#[test]
+fn shells_complete_every_command_and_each_has_a_manual_page() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (ok, script, told) = standby_admin(&["completions", shell]);
+        assert!(
+            ok && script.contains("switchover") && script.contains("without-majority"),
+            "{shell}: {told}"
+        );
+    }
+    let folder = std::env::temp_dir().join(format!("standby-admin-man-{}", std::process::id()));
+    let (ok, _, told) = standby_admin(&["man", folder.to_str().expect("text")]);
+    assert!(ok, "{told}");
+    for page in ["standby-admin.1", "standby-admin-switchover.1", "standby-admin-settings-set.1"] {
+        let text = std::fs::read_to_string(folder.join(page)).expect(page);
+        assert!(text.contains(".SH NAME"), "{page}");
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
+}

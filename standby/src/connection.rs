@@ -18,6 +18,7 @@ use zeo_proto::{frame, handshake};
 
 use crate::busy_poll::{Habit, PATIENCE, ReceiveNow};
 use crate::door::Door;
+use crate::quiet::Quiet;
 use crate::server::Served;
 use crate::service::clients::Client;
 use crate::service::mailbox::{Event, Inbox, Mailbox, mailbox};
@@ -83,6 +84,7 @@ struct Connection<S> {
     inbox: Inbox,
     habit: Habit,
     door: Door,
+    quiet: Quiet,
     client: Arc<Client>,
 }
 
@@ -110,6 +112,7 @@ pub async fn serve<S>(
         inbox,
         habit: Habit::new(served.last_active.clone()),
         door,
+        quiet: served.quiet.clone(),
         client: Arc::new(Client::new(peer)),
     };
     let end = connection.run(&served).await;
@@ -150,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
     /// Why the connection ended.
     async fn run(&mut self, served: &Arc<Served>) -> End {
         match self.greet(served).await {
-            Ok(mut session) => self.converse(&mut session, served.limits.frame_bytes_max).await,
+            Ok(mut session) => self.converse(&mut session, served.limits().frame_bytes_max).await,
             Err(end) => end,
         }
     }
@@ -291,6 +294,7 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
 
     /// What comes next, awake for a while where that pays.
     async fn next(&mut self, read: bool, deadline: Option<Instant>) -> Result<Turn, End> {
+        self.quiet.over().await;
         let since = Instant::now();
         let polls = S::POSSIBLE && read && self.habit.pays();
         let turn = if polls && self.busy_poll(since).await? {
@@ -325,6 +329,7 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
 
     /// Waits for whatever comes first, and sends what can be sent meanwhile.
     async fn turn(&mut self, read: bool, deadline: Option<Instant>) -> Result<Turn, End> {
+        self.quiet.over().await;
         let mut late: Option<Pin<Box<Sleep>>> = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
         let mut stalled: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|context| {

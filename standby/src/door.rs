@@ -4,10 +4,10 @@
 //! connection is closed before the greeting may not either. So a node that cannot commit accepts it and withholds the
 //! greeting until it can: the client is *parked*.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 /// Whether clients are served now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,15 +47,18 @@ impl Keeper {
         });
     }
 
-    /// A door for read-write clients, at which so many may wait.
-    pub fn read_write(&self, parked_max: usize) -> Door {
-        let places_max = parked_max.min(Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(places_max));
-        Door { read_only: false, state: self.0.subscribe(), behind_limit: Duration::MAX, places, places_max }
+    /// A door for read-write clients, at which so many may wait, as that is when they come.
+    pub fn read_write(&self, parked_max: watch::Receiver<usize>) -> Door {
+        let (_, behind_limit) = watch::channel(Duration::MAX);
+        Door { read_only: false, state: self.0.subscribe(), behind_limit, parked_max, parked: Arc::default() }
     }
 
-    /// A door for read-only clients, at which so many may wait, and so long while the copy is behind.
-    pub fn read_only(&self, parked_max: usize, behind_limit: Duration) -> Door {
+    /// A door for read-only clients, at which so many may wait, and so long while the copy is behind, as that is when they come.
+    pub fn read_only(
+        &self,
+        parked_max: watch::Receiver<usize>,
+        behind_limit: watch::Receiver<Duration>,
+    ) -> Door {
         Door { read_only: true, behind_limit, ..self.read_write(parked_max) }
     }
 }
@@ -67,10 +70,15 @@ pub struct Door {
     read_only: bool,
     state: watch::Receiver<State>,
     /// How long [`Readiness::Behind`] keeps a client waiting.
-    behind_limit: Duration,
-    places: Arc<Semaphore>,
-    places_max: usize,
+    behind_limit: watch::Receiver<Duration>,
+    parked_max: watch::Receiver<usize>,
+    /// Those that wait: one more than there are of it.
+    parked: Arc<Mutex<Arc<()>>>,
 }
+
+/// A place to wait at, until it is dropped.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "it is counted")] Arc<()>);
 
 /// There is no room for one more client that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +87,7 @@ pub struct Full;
 impl Door {
     /// A door that is open to all.
     pub fn open() -> Self {
-        Keeper::new(Readiness::Open).read_write(0)
+        Keeper::new(Readiness::Open).read_write(watch::channel(0).1)
     }
 
     /// Only read-only clients may register.
@@ -99,12 +107,14 @@ impl Door {
 
     /// How many clients wait.
     pub fn parked(&self) -> usize {
-        self.places_max - self.places.available_permits()
+        Arc::strong_count(&self.parked.lock().unwrap_or_else(PoisonError::into_inner)) - 1
     }
 
     /// A place to wait at.
-    pub fn park(&self) -> Result<OwnedSemaphorePermit, Full> {
-        self.places.clone().try_acquire_owned().map_err(|_| Full)
+    pub fn park(&self) -> Result<Place, Full> {
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = Arc::strong_count(&parked) - 1;
+        if waiting < *self.parked_max.borrow() { Ok(Place(parked.clone())) } else { Err(Full) }
     }
 
     /// Waits until a client may be let in.
@@ -120,7 +130,8 @@ impl Door {
                 return Visit(seen.closings);
             }
             let changed = state.wait_for(|state| state.readiness != Readiness::Behind);
-            if tokio::time::timeout(self.behind_limit, changed).await.is_err() {
+            let limit = *self.behind_limit.borrow();
+            if tokio::time::timeout(limit, changed).await.is_err() {
                 return Visit(seen.closings);
             }
         }
@@ -152,7 +163,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_closed_door_keeps_clients_waiting_until_it_opens() {
         let keeper = Keeper::new(Readiness::Closed);
-        let door = keeper.read_write(2);
+        let door = keeper.read_write(watch::channel(2).1);
         assert!(waits(&door, Duration::from_secs(86_400)).await);
         keeper.set(Readiness::Open);
         assert!(!waits(&door, Duration::from_secs(1)).await);
@@ -161,7 +172,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_copy_that_is_behind_keeps_clients_waiting_up_to_the_limit() {
         let keeper = Keeper::new(Readiness::Behind);
-        let door = keeper.read_only(2, LIMIT);
+        let door = keeper.read_only(watch::channel(2).1, watch::channel(LIMIT).1);
         assert!(waits(&door, LIMIT - Duration::from_millis(1)).await);
         assert!(!waits(&door, LIMIT + Duration::from_millis(1)).await);
         keeper.set(Readiness::Closed);
@@ -170,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn so_many_wait_and_no_more() {
-        let door = Keeper::new(Readiness::Closed).read_write(2);
+        let door = Keeper::new(Readiness::Closed).read_write(watch::channel(2).1);
         let (first, second) = (door.park(), door.park());
         assert!(first.is_ok() && second.is_ok());
         assert_eq!(door.park().err(), Some(Full));
@@ -183,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_who_are_in_leave_when_it_closes_however_soon_it_opens_again() {
         let keeper = Keeper::new(Readiness::Open);
-        let door = keeper.read_write(2);
+        let door = keeper.read_write(watch::channel(2).1);
         let visit = door.opened().await;
         keeper.set(Readiness::Behind);
         assert!(tokio::time::timeout(LIMIT, door.closed(visit)).await.is_err());

@@ -7,6 +7,7 @@
 //! | `node`, [`config`] | a node of a cluster, and what its file says |
 //! | `control` | the control API |
 //! | [`replication`] | a copy that follows another |
+//! | `quiet` | a node that is silent on the network for a while, for drills |
 //! | `listener`, `refusals`, `connection`, `tls`, `busy_poll` | sockets: the I/O, which decides nothing |
 //! | `door` | when clients are let in |
 //! | [`decisions`] | the replicated log that failover turns on |
@@ -16,6 +17,7 @@
 //! | `session` | one client's session as a state machine |
 //! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
 //! | `server` | the storages of a server |
+//! | [`span`] | lengths of time as text |
 //! | [`zeo_conf`] | the stock server's configuration file |
 
 mod busy_poll;
@@ -33,11 +35,13 @@ mod opening;
 pub mod peer;
 mod process;
 mod progress;
+mod quiet;
 mod refusals;
 pub mod replication;
 mod serve;
 mod server;
 mod service;
 mod session;
+pub mod span;
 mod tls;
 pub mod zeo_conf;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
@@ -106,11 +106,9 @@ impl Listener {
         self,
         served: Arc<Served>,
         door: Door,
-        tls: Option<TlsAcceptor>,
+        tls: watch::Receiver<Option<TlsAcceptor>>,
         mut shutdown: watch::Receiver<bool>,
     ) {
-        let limit = served.limits.connections_max;
-        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut refusals = Refusals::default();
         let mut connections = JoinSet::new();
         loop {
@@ -128,18 +126,16 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(place) = places.clone().try_acquire_owned() else {
+            while connections.try_join_next().is_some() {}
+            let limit = served.limits().connections_max;
+            if connections.len() >= limit {
                 if let Some(refused) = refusals.add(Instant::now()) {
                     warn!(peer = %stream.peer(), limit, refused, "refused a connection: there are as many as the limit allows");
                 }
                 continue;
-            };
-            let (served, door, tls) = (served.clone(), door.clone(), tls.clone());
-            let shutdown = shutdown.clone();
-            connections.spawn(async move {
-                stream.serve(served, door, tls, shutdown).await;
-                drop(place);
-            });
+            }
+            let (served, door, tls) = (served.clone(), door.clone(), tls.borrow().clone());
+            connections.spawn(stream.serve(served, door, tls, shutdown.clone()));
         }
         drop(self.socket);
         if let ListenAddress::Unix(path) = &self.address {
@@ -173,6 +169,7 @@ impl Stream {
         tls: Option<TlsAcceptor>,
         shutdown: watch::Receiver<bool>,
     ) {
+        served.quiet.over().await;
         let peer = self.peer();
         match self {
             Self::Tcp(stream, _) => {

@@ -10,9 +10,28 @@ const BLOCKING_THREADS_MAX: usize = 64;
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To stop: which signal.
+    Stop(&'static str),
+    /// To read the configuration anew: SIGHUP.
+    Reload,
 }
 
 impl Signals {
+    /// Waits for a signal.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+        }
+    }
+
     /// Waits for SIGTERM or SIGINT, and says which.
     pub async fn stop(&mut self) -> &'static str {
         tokio::select! {
@@ -44,6 +63,7 @@ where
         });
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        work(Signals { terminate, interrupt }).await
+        let hangup = signal(SignalKind::hangup())?;
+        work(Signals { terminate, interrupt, hangup }).await
     })
 }

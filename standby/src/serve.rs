@@ -80,6 +80,7 @@ async fn serve(options: &ServeOptions, mut signals: Signals) -> Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     let address = listener.address.clone();
+    let (_, tls) = watch::channel(tls);
     let serving = tokio::spawn(listener.serve(served.clone(), Door::open(), tls, stopped));
     announce(&address)?;
     let signal = signals.stop().await;

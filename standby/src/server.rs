@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zeo_proto::Encoding;
 
 use crate::busy_poll::LastActive;
+use crate::quiet::Quiet;
 use crate::service::Service;
 use crate::session::storage_status_json;
 
@@ -30,8 +31,9 @@ pub struct Served {
     storages: BTreeMap<String, Service>,
     /// The encoding that the greeting proposes.
     pub encoding: Encoding,
-    /// Bounds.
-    pub limits: ConnectionLimits,
+    limits: Mutex<ConnectionLimits>,
+    /// Whether clients are neither heard nor answered for a while.
+    pub(crate) quiet: Quiet,
     /// Which connection received something last.
     pub(crate) last_active: Arc<LastActive>,
 }
@@ -45,7 +47,23 @@ impl Served {
     ) -> Self {
         let storages =
             storages.into_iter().map(|service| (service.options().name.clone(), service)).collect();
-        Self { storages, encoding, limits, last_active: Arc::default() }
+        Self {
+            storages,
+            encoding,
+            limits: Mutex::new(limits),
+            quiet: Quiet::default(),
+            last_active: Arc::default(),
+        }
+    }
+
+    /// Bounds, for clients that come now.
+    pub fn limits(&self) -> ConnectionLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Other bounds, for clients that come from now on.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// The storage of this name.

@@ -229,7 +229,7 @@ impl Node {
         }
     }
 
-    /// Its configuration.
+    /// Its configuration file.
     pub fn configuration(&self) -> PathBuf {
         self.folder.join("node.toml")
     }

@@ -278,6 +278,11 @@ impl Server {
         self.signal(Signal::CONT)
     }
 
+    /// SIGHUP: it reads its configuration anew.
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) -> Result<()> {
         self.process.0.kill()?;

@@ -41,7 +41,7 @@ fn two_nodes_with_data_and_a_witness_may_lose_one_of_them() -> Result<()> {
         witness.kill()?;
         witness.start()?;
     }
-    ensure!(role(&witness) == Some(Role::Undecided) || role(&witness) == Some(Role::Replica));
+    ensure!(role(&witness) == Some(Role::Witness));
     witness.stop()?;
     stop_with_the_same_history(&mut nodes)
 }

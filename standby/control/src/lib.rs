@@ -8,8 +8,14 @@
 //! | `POST /v1/promote` with a [`Promotion`] | [`Done`] |
 //! | `POST /v1/pause` with a [`Pause`] | [`Done`] |
 //! | `POST /v1/ban` with a [`Ban`] | [`Done`] |
+//! | `POST /v1/disable` with a [`Disable`] | [`Done`] |
+//! | `POST /v1/quiet` with a [`Quieten`] | [`Done`] |
+//! | `POST /v1/pack` with a [`Pack`] | [`Done`], when it has begun |
+//! | `GET /v1/packs` | [`PacksAnswer`] |
 //! | `POST /v1/forget` with a [`Forget`] | [`Done`] |
-//! | `POST /v1/acknowledgements` with an [`Acknowledgements`] | [`Done`] |
+//! | `POST /v1/reload` without a body | [`Reloaded`] |
+//! | `GET /v1/settings` | [`SettingsAnswer`] |
+//! | `POST /v1/settings` with a [`ChangeSettings`] | [`SettingsChanged`] |
 //! | `GET /metrics` | text for Prometheus |
 //! | `GET`, `HEAD` or `OPTIONS` of `/live`, `/ready`, `/primary`, `/replica`, `/read-only` | 200 or 503, and a line of text |
 //!
@@ -23,11 +29,17 @@
 //! 1970, with a fraction; lengths are in bytes.
 
 mod orders;
+mod settings;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::orders::{
-    Acknowledgements, Ban, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pause, Promotion, Switchover,
+    Ban, Disable, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pack, PackState, PackStatus,
+    PacksAnswer, Pause, Promotion, Quieten, Switchover,
+};
+pub use self::settings::{
+    ChangeSettings, Reloaded, SettingChange, SettingDifference, SettingOfFile, SettingSource, SettingStatus,
+    SettingsAnswer, SettingsChanged,
 };
 
 /// A node, as it sees itself.
@@ -47,6 +59,9 @@ pub struct NodeStatus {
     pub started: f64,
     /// Its wall clock, when it answered.
     pub now: f64,
+    /// For so many seconds yet it is silent on the network, since an operator wants it.
+    #[serde(default)]
+    pub quiet_seconds: Option<f64>,
     /// What it serves.
     pub storages: Vec<StorageStatus>,
     /// Its cluster, where that decides who is the primary.
@@ -94,6 +109,15 @@ pub struct MemberStatus {
     pub gone: u64,
     /// That is often.
     pub flapping: bool,
+    /// An operator keeps it from being promoted by itself.
+    #[serde(default)]
+    pub banned: bool,
+    /// Since it came and went, it is for a while promoted only where no other can be.
+    #[serde(default)]
+    pub suspended: bool,
+    /// It counts for nothing: it is neither promoted nor waited for.
+    #[serde(default)]
+    pub disabled: bool,
     /// The number of the reign that wrote its end.
     pub epoch: Option<u64>,
     /// The last transaction of its storages.
@@ -142,6 +166,8 @@ pub enum Role {
     Replica,
     /// It belongs to a cluster in which it is not known who is the primary.
     Undecided,
+    /// It has no data, and votes.
+    Witness,
 }
 
 /// A node's copy of a storage.

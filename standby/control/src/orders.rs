@@ -50,20 +50,78 @@ pub struct Ban {
     pub banned: bool,
 }
 
+/// Whether a node counts for nothing: it is neither promoted nor waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disable {
+    /// Its name.
+    pub node: String,
+    /// It does not count.
+    pub disabled: bool,
+}
+
+/// The node that is asked is to be silent on the network for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quieten {
+    /// For so many seconds; 0: it is to be silent no more.
+    pub seconds: f64,
+}
+
+/// The primary is to pack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pack {
+    /// The storage; `None`: all.
+    #[serde(default)]
+    pub storage: Option<String>,
+    /// What was current within so many days stays.
+    #[serde(default)]
+    pub days: f64,
+}
+
+/// How packs are, at the primary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PacksAnswer {
+    /// The primary.
+    pub node: String,
+    /// The last one of each storage, where there was one since that node was started.
+    pub packs: Vec<PackStatus>,
+}
+
+/// A pack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PackStatus {
+    /// The storage.
+    pub storage: String,
+    /// Whether it has ended.
+    pub state: PackState,
+    /// What it does, while it runs.
+    pub stage: Option<String>,
+    /// How much of that is done, 0 to 100.
+    pub percent: Option<f64>,
+    /// What was done, or why not, once it has ended; for people.
+    pub told: Option<String>,
+}
+
+/// How a pack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackState {
+    /// It is under way.
+    Running,
+    /// It was done.
+    Done,
+    /// It was not.
+    Failed,
+}
+
 /// A node is gone for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forget {
     /// Its name.
     pub node: String,
-}
-
-/// So many replicas must acknowledge each transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Acknowledgements {
-    /// How many.
-    pub acks: usize,
 }
 
 /// It was done.

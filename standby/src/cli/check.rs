@@ -91,8 +91,9 @@ fn summary(config: &NodeConfig) -> String {
     if let Some(upstream) = upstream {
         lines.push(format!("follows {}", upstream.addresses.join(" or ")));
     }
-    if let Some(acks) = &replication.acks {
-        lines.push(format!("answers a client when {} replica(s) have its transaction", acks.needed));
+    if replication.acks.needed > 0 {
+        let needed = replication.acks.needed;
+        lines.push(format!("answers a client when {needed} replica(s) have its transaction"));
     }
     for storage in storages {
         let blobs =

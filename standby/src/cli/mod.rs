@@ -8,6 +8,7 @@ pub mod dump;
 pub mod init;
 mod log_file;
 pub mod logging;
+pub mod manual;
 mod moment;
 mod output;
 pub mod pack;
@@ -55,6 +56,9 @@ pub enum Command {
     Dump(dump::DumpArgs),
     /// Remove old revisions and unreachable objects from a Data.fs that no server has open
     Pack(pack::PackArgs),
+    /// Completions and manual pages
+    #[command(flatten)]
+    Manual(manual::Manual),
 }
 
 impl Cli {
@@ -63,15 +67,16 @@ impl Cli {
         match self.command {
             Command::Run(args) => {
                 let config = args.load_data_node()?;
-                self.log.start(None)?;
-                crate::node::run(config, log_file::reopen)?;
+                self.log.start_node(config.log.as_deref())?;
+                crate::node::run(config, args.path(), logging::refilter, log_file::reopen)?;
             }
             Command::Witness(args) => {
                 let config = args.load_witness()?;
-                self.log.start(None)?;
-                crate::node::run(config, log_file::reopen)?;
+                self.log.start_node(config.log.as_deref())?;
+                crate::node::run(config, args.path(), logging::refilter, log_file::reopen)?;
             }
             Command::Check(args) => return args.run(),
+            Command::Manual(manual) => manual.make(<Self as clap::CommandFactory>::command())?,
             Command::Serve(args) => {
                 let plan = args.plan()?;
                 self.log.start(plan.event_log.as_ref())?;

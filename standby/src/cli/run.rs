@@ -1,6 +1,6 @@
 //! `standby run` and `standby witness`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -16,6 +16,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.config
+    }
+
     /// Reads the file of a node that has data.
     pub fn load_data_node(&self) -> Result<NodeConfig> {
         let config = self.load()?;

@@ -48,7 +48,7 @@ fn check_role(config: &NodeConfig, document: &mut Document<'_>) {
         }
         _ => {}
     }
-    if replication.acks.is_some() && node.role == Role::Primary && listen.peer.is_none() {
+    if replication.acks.needed > 0 && node.role == Role::Primary && listen.peer.is_none() {
         document.wrong(
             "replication.acks",
             "nobody can acknowledge: a primary with `acks` needs `peer` in [listen]",

@@ -1,7 +1,6 @@
 //! `[cluster]`, `[node]` and `[listen]`: what belongs together, what this node is, and where it listens.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,11 +9,9 @@ use toml::de::DeValue;
 use super::reader::Document;
 use super::secret::Secret;
 use super::values;
+use crate::failover::settings::LEASES;
 use crate::failover::timing::Timing;
 use crate::listener::ListenAddress;
-
-/// A lease may be so long.
-const LEASES: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(60);
 
 /// Which cluster a node belongs to.
 #[derive(Clone, Debug, PartialEq)]

@@ -42,7 +42,7 @@ fn a_primary_needs_little() {
     assert_eq!((config.node.name.as_str(), config.node.role), ("a", Role::Primary));
     assert_eq!(config.listen.zeo, Some(ListenAddress::Tcp("127.0.0.1:8100".into())));
     assert_eq!(config.storages[0].name, "1");
-    assert_eq!(config.replication.acks, None);
+    assert_eq!(config.replication.acks, AckOptions::default());
     assert!(config.node.electable && config.node.voter);
 }
 
@@ -51,9 +51,9 @@ fn acknowledgements_are_asked_for_with_a_limit_and_what_happens_then() {
     let acks =
         |text: &str| read(&format!("{PRIMARY}[replication]\n{text}")).map(|config| config.replication.acks);
     let options = |needed, seconds, on_timeout| {
-        Ok(Some(AckOptions { needed, timeout: Duration::from_secs(seconds), on_timeout }))
+        Ok(AckOptions { needed, timeout: Duration::from_secs(seconds), on_timeout })
     };
-    assert_eq!(acks("acks = 0\non_ack_timeout = \"continue\""), Ok(None));
+    assert_eq!(acks("acks = 0\non_ack_timeout = \"continue\""), options(0, 5, OnAckTimeout::Continue));
     assert_eq!(acks("acks = 1"), options(1, 5, OnAckTimeout::Wait));
     let all = "acks = 2\nack_timeout = \"3s\"\non_ack_timeout = \"continue\"";
     assert_eq!(acks(all), options(2, 3, OnAckTimeout::Continue));

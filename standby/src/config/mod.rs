@@ -6,6 +6,7 @@
 mod admin;
 mod check;
 mod cluster;
+pub mod difference;
 mod limits;
 mod mistakes;
 mod reader;
@@ -24,7 +25,6 @@ pub use self::mistakes::{Mistake, Mistakes};
 use self::reader::Document;
 pub use self::replication::{Replication, Upstream};
 pub use self::secret::Secret;
-pub(crate) use self::values::duration_of;
 use crate::cli::storage_spec::StorageSpec;
 use crate::tls::TlsOptions;
 
@@ -52,6 +52,8 @@ pub struct NodeConfig {
     pub tls: Option<TlsOptions>,
     /// Bounds.
     pub limits: Limits,
+    /// What is logged, as `--log` says it; `None`: the file does not say.
+    pub log: Option<String>,
     /// What it serves.
     pub storages: Vec<StorageSpec>,
 }
@@ -88,9 +90,10 @@ pub fn parse(path: &str, text: &str, variables: &[(String, String)]) -> Result<N
     let zeo = Zeo::read(&mut document);
     let tls = read_tls(&mut document);
     let limits = Limits::read(&mut document);
+    let log = document.section("log", |section| section.optional("filter", values::log_filter)).flatten();
     let storages = storages::read(&mut document);
     let config =
-        NodeConfig { cluster, node, listen, admin, upstream, replication, zeo, tls, limits, storages };
+        NodeConfig { cluster, node, listen, admin, upstream, replication, zeo, tls, limits, log, storages };
     check::check(&config, &mut document);
     document.finish(config)
 }

@@ -6,12 +6,10 @@ use toml::de::DeValue;
 
 use super::reader::Document;
 use super::values;
+use crate::failover::settings::ACKS_MAX;
 use crate::replication::message::Recovery;
 use crate::replication::run::Compression;
 use crate::service::acks::{AckOptions, OnAckTimeout};
-
-/// Most acknowledgements that can be asked for.
-const ACKS_MAX: u64 = 16;
 
 /// What a replica follows.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,8 +52,8 @@ fn compression(value: &DeValue<'_>) -> Result<Compression, String> {
 /// How a node replicates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replication {
-    /// What electable replicas of its group must have before a client is answered; `None`: nothing.
-    pub acks: Option<AckOptions>,
+    /// What electable replicas of its group must have before a client is answered.
+    pub acks: AckOptions,
     /// A replica packs when its upstream has packed.
     pub follow_pack: bool,
     /// A client of a replica waits at most so long for the replica to catch up with what it knows of its upstream.
@@ -86,7 +84,7 @@ impl Replication {
                 OnAckTimeout::Wait,
             );
             Self {
-                acks: (needed > 0).then_some(AckOptions { needed, timeout, on_timeout }),
+                acks: AckOptions { needed, timeout, on_timeout },
                 follow_pack: section.or("follow_pack", values::flag, true),
                 catch_up_limit: section.or("catch_up_limit", values::duration, Duration::from_secs(10)),
                 compression: section.optional("compression", compression),

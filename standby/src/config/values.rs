@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
+use tracing_subscriber::EnvFilter;
 
 use crate::listener::ListenAddress;
+use crate::span;
 
 /// Any text but an empty one.
 pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
@@ -46,19 +48,10 @@ pub(super) fn count(value: &DeValue<'_>) -> Result<u64, String> {
 
 /// A time with its unit: `"250ms"`, `"5s"`, `"10min"`, `"1h"`, `"1d"`.
 pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
-    let text = text(value).ok();
-    text.and_then(|text| duration_of(&text)).ok_or_else(|| {
-        "expected a time with its unit, such as \"250ms\", \"5s\", \"10min\", \"1h\" or \"1d\"".to_owned()
-    })
-}
-
-/// The same, of a text; `None`: it is none.
-pub(crate) fn duration_of(text: &str) -> Option<Duration> {
-    let units = [("ms", 1), ("min", 60_000), ("s", 1000), ("h", 3_600_000), ("d", 86_400_000)];
-    let (number, millis) =
-        units.into_iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, millis)))?;
-    let number: u64 = number.trim_end().parse().ok()?;
-    number.checked_mul(millis).map(Duration::from_millis)
+    let wrong =
+        || "expected a time with its unit, such as \"250ms\", \"5s\", \"10min\", \"1h\" or \"1d\"".to_owned();
+    let text = text(value).map_err(|_| wrong())?;
+    span::parse(&text).ok_or_else(wrong)
 }
 
 /// A size in bytes, or with its unit: `65536`, `"64KiB"`, `"256MiB"`, `"1GiB"`.
@@ -75,6 +68,15 @@ pub(super) fn size(value: &DeValue<'_>) -> Result<u64, String> {
         .ok_or_else(wrong)?;
     let number: u64 = number.trim_end().parse().map_err(|_| wrong())?;
     number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// What is to be logged.
+pub(super) fn log_filter(value: &DeValue<'_>) -> Result<String, String> {
+    let text = text(value)?;
+    match EnvFilter::try_new(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("expected such as \"info\" or \"info,standby::session=debug\": {error}")),
+    }
 }
 
 /// A path, as it is.

@@ -13,9 +13,9 @@ use axum::routing::get;
 
 use super::Subject;
 use super::refusal::Refusal;
-use crate::config::{Role, duration_of};
 use crate::door::Readiness;
 use crate::node::Part;
+use crate::span;
 
 /// An upstream says every second how far it is. When it has not for so long, what is missing is not known any more.
 const SILENT: Duration = Duration::from_secs(4);
@@ -53,7 +53,7 @@ impl Question {
         for parameter in query.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("max_lag", text)) if max_lag.is_none() => {
-                    let lag = duration_of(text);
+                    let lag = span::parse(text);
                     max_lag = Some(lag.ok_or("expected max_lag=TIME, such as 500ms, 10s or 1min")?);
                 }
                 Some(("max_lag", _)) => return Err("max_lag is given twice".to_owned()),
@@ -76,8 +76,8 @@ impl Question {
 pub(super) struct Vitals {
     /// What it does.
     part: Part,
-    /// It votes, and has no data.
-    is_witness: bool,
+    /// It knows who the primary is, or was last.
+    knows_primary: bool,
     /// Its lease holds, or it needs none.
     may_commit: bool,
     /// Whether read-write clients are let in; `None`: nowhere.
@@ -103,12 +103,15 @@ impl Vitals {
         });
         let lag = match part {
             Part::Primary => may_commit.then_some(Duration::ZERO),
-            Part::Undecided => None,
+            Part::Undecided | Part::Witness => None,
             Part::Replica => lags.max_by_key(|lag| lag.unwrap_or(Duration::MAX)).flatten(),
         };
         Self {
             part,
-            is_witness: subject.config.node.role == Role::Witness,
+            knows_primary: subject
+                .decisions
+                .as_ref()
+                .is_some_and(|decisions| decisions.known().borrow().decided.reign().is_some()),
             may_commit,
             read_write: subject.doors.read_write.as_ref().map(|door| door.readiness()),
             read_only: subject.doors.read_only.as_ref().map(|door| door.readiness()),
@@ -124,7 +127,7 @@ impl Vitals {
             Question::Live => Ok("it answers"),
             Question::Ready => self.ready(),
             Question::Primary => self.writes(),
-            Question::Replica { max_lag } if self.part == Part::Replica && !self.is_witness => {
+            Question::Replica { max_lag } if self.part == Part::Replica => {
                 self.reads(max_lag).map(|()| "a replica that serves read-only clients")
             }
             Question::Replica { .. } => Err(format!("it is no replica: {}", self.part_text())),
@@ -170,8 +173,9 @@ impl Vitals {
         if self.part == Part::Undecided {
             return Err(self.part_text().to_owned());
         }
-        if self.is_witness {
-            return Ok("a witness that knows the primary");
+        if self.part == Part::Witness {
+            let nobody = || "a witness that knows of no primary".to_owned();
+            return self.knows_primary.then_some("a witness that knows the primary").ok_or_else(nobody);
         }
         if self.part == Part::Primary && self.read_write.is_some() {
             self.writes()?;
@@ -188,7 +192,7 @@ impl Vitals {
     fn part_text(&self) -> &'static str {
         match self.part {
             Part::Undecided => "it knows of no primary, or has lost its lease",
-            _ if self.is_witness => "a witness",
+            Part::Witness => "a witness",
             Part::Primary => "the primary",
             Part::Replica => "a replica",
         }

@@ -5,7 +5,7 @@ const LAG: Duration = Duration::from_secs(3);
 fn primary() -> Vitals {
     Vitals {
         part: Part::Primary,
-        is_witness: false,
+        knows_primary: true,
         may_commit: true,
         read_write: Some(Readiness::Open),
         read_only: Some(Readiness::Open),
@@ -42,7 +42,7 @@ fn each_url_is_healthy_where_its_clients_are_served() {
     assert_eq!(healthy(&primary()), ["/ready", "/primary", "/read-only"]);
     assert_eq!(healthy(&replica()), ["/ready", "/replica", "/read-only"]);
     let witness = Vitals {
-        is_witness: true,
+        part: Part::Witness,
         read_write: None,
         read_only: None,
         copies: Readiness::Open,

@@ -3,7 +3,7 @@
 use standby_control::HistoryEntry;
 
 use crate::failover::entry::Cause;
-use crate::failover::history::{Happening, What};
+use crate::failover::history::{Changed, Happening, What};
 
 pub(super) fn shown(happening: &Happening) -> HistoryEntry {
     let details = serde_json::to_value(&happening.what).expect("it can be written as JSON");
@@ -43,7 +43,20 @@ fn text(what: &What) -> String {
         What::Paused { paused: false } => "automatic failover was turned on".to_owned(),
         What::Banned { node, banned: true } => format!("{node} was banned"),
         What::Banned { node, banned: false } => format!("{node} was let in again"),
-        What::Acknowledge { acks } => format!("{acks} replicas must acknowledge a transaction"),
+        What::Suspended { node, times } => {
+            format!("{node} was banned for a while: it has come and gone {times} times")
+        }
+        What::Lifted { node } => format!("the ban of {node}, which had come and gone, has ended"),
+        What::Disabled { node, disabled: true } => format!("{node} was disabled"),
+        What::Disabled { node, disabled: false } => format!("{node} was enabled"),
+        What::Set { changes } => {
+            let shown =
+                |value: &Option<String>| value.clone().unwrap_or_else(|| "as the files say".to_owned());
+            let change = |change: &Changed| {
+                format!("{}: {} → {}", change.name, shown(&change.from), shown(&change.to))
+            };
+            changes.iter().map(change).collect::<Vec<_>>().join("; ")
+        }
         What::Lost { node, storage, transactions, file } => {
             format!(
                 "{node} took back {transactions} transactions of storage {storage} that were lost, and saved them in {file}"

@@ -9,8 +9,10 @@ mod lag;
 mod metrics;
 mod operator;
 mod refusal;
+mod settings;
 mod sockets;
 mod status;
+mod verbs;
 mod view;
 
 use std::sync::Arc;
@@ -34,7 +36,8 @@ pub(crate) use self::sockets::{Socket, bind};
 use crate::config::NodeConfig;
 use crate::decisions::raft::Decisions;
 use crate::failover::lease::LeaseView;
-use crate::node::{Copies, Doors, Part, Surroundings};
+use crate::node::{Copies, Doors, Packs, Part, ReloadOrders, Surroundings};
+use crate::quiet::Quiet;
 
 /// No request is longer, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -43,8 +46,8 @@ const LOOKS_MAX: usize = 2;
 
 /// What the control API tells about.
 pub struct Subject {
-    /// What the node was told.
-    pub config: NodeConfig,
+    /// What the node's file says, as it may be read anew.
+    pub config: watch::Receiver<Arc<NodeConfig>>,
     /// Its copies.
     pub copies: Copies,
     /// Since when it runs.
@@ -59,11 +62,17 @@ pub struct Subject {
     pub decisions: Option<Decisions>,
     /// What it knows of its cluster, where that decides.
     pub surroundings: Option<Surroundings>,
+    /// Whether it is silent on the network.
+    pub quiet: Quiet,
+    /// The packs that were asked for.
+    pub packs: Packs,
+    /// Has its file read anew.
+    pub reload: ReloadOrders,
 }
 
 /// Answers on these sockets, until the node stops.
 pub async fn serve(sockets: Vec<Socket>, subject: Subject, stopped: watch::Receiver<bool>) {
-    let guard = Arc::new(Guard::new(&subject.config.admin));
+    let guard = Arc::new(Guard::new(&subject.config.borrow().admin));
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/history", get(operator::history))
@@ -72,7 +81,12 @@ pub async fn serve(sockets: Vec<Socket>, subject: Subject, stopped: watch::Recei
         .route("/v1/pause", post(operator::pause))
         .route("/v1/ban", post(operator::ban))
         .route("/v1/forget", post(operator::forget))
-        .route("/v1/acknowledgements", post(operator::acknowledgements))
+        .route("/v1/disable", post(verbs::disable))
+        .route("/v1/quiet", post(verbs::quiet))
+        .route("/v1/pack", post(verbs::pack))
+        .route("/v1/packs", get(verbs::packs))
+        .route("/v1/reload", post(settings::reload))
+        .route("/v1/settings", get(settings::list).post(settings::change))
         .merge(health::router())
         .merge(metrics::router())
         .fallback(refusal::unknown_path)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::response::Json;
-use standby_control::{Acknowledgements, Ban, Done, Forget, HistoryAnswer, Pause, Promotion, Switchover};
+use standby_control::{Ban, Done, Forget, HistoryAnswer, Pause, Promotion, Switchover};
 use tracing::info;
 
 use super::Subject;
@@ -14,13 +14,15 @@ use super::caller::Caller;
 use super::guard::from;
 use super::history::shown;
 use super::refusal::{Body, Refusal};
-use crate::decisions::raft::Decisions;
+use crate::decisions::raft::{Decisions, NotDecided};
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Entry, NodeId};
 use crate::failover::order::Order;
 
 /// How long a decision may take.
-const DECISION: Duration = Duration::from_secs(5);
+pub(super) const DECISION: Duration = Duration::from_secs(5);
+/// How soon it is tried again, where nobody could decide.
+const RETRY: Duration = Duration::from_millis(200);
 /// How long a replica may take to have everything, unless the operator says otherwise.
 const SWITCHOVER: Duration = Duration::from_secs(10);
 const SWITCHOVER_MAX: f64 = 600.0;
@@ -29,28 +31,32 @@ const PROMOTION: Duration = Duration::from_secs(20);
 /// How much longer an answer may take than what it tells of.
 const MARGIN: Duration = Duration::from_secs(5);
 
-type Answer = Result<Json<Done>, Refusal>;
-type Subjects = State<Arc<Subject>>;
-type By = ConnectInfo<Caller>;
+pub(super) type Answer = Result<Json<Done>, Refusal>;
+pub(super) type Subjects = State<Arc<Subject>>;
+pub(super) type By = ConnectInfo<Caller>;
 
 /// A change that somebody asks for.
-struct Change {
-    decisions: Decisions,
-    decided: Decided,
+pub(super) struct Change {
+    pub(super) decisions: Decisions,
+    pub(super) decided: Decided,
     /// Who wants it, for the log and the history.
-    by: String,
+    pub(super) by: String,
 }
 
 impl Change {
-    fn begin(subject: &Subject, caller: Caller, wanted: &impl std::fmt::Debug) -> Result<Self, Refusal> {
+    pub(super) fn begin(
+        subject: &Subject,
+        caller: Caller,
+        wanted: &impl std::fmt::Debug,
+    ) -> Result<Self, Refusal> {
         let decisions = cluster(subject)?;
-        let by = format!("{caller} at {}", subject.config.node.name);
+        let by = format!("{caller} at {}", subject.config.borrow().node.name);
         info!(?wanted, %by, from = from(&caller), "an operator asks for a change");
         let decided = decisions.known().borrow().decided.clone();
         Ok(Self { decisions, decided, by })
     }
 
-    fn node(&self, name: &str) -> Result<NodeId, Refusal> {
+    pub(super) fn node(&self, name: &str) -> Result<NodeId, Refusal> {
         let found = self.decided.members().iter().find(|(_, member)| member.name == name);
         found.map(|(node, _)| *node).ok_or_else(|| {
             let mut names: Vec<&str> =
@@ -64,16 +70,29 @@ impl Change {
         })
     }
 
-    fn name(&self, node: NodeId) -> String {
+    pub(super) fn name(&self, node: NodeId) -> String {
         self.decided.members().get(&node).map_or_else(|| node.to_string(), |member| member.name.clone())
     }
 
-    async fn propose(&self, entry: Entry) -> Result<Effect, Refusal> {
-        self.decisions.propose(entry, &self.by, DECISION).await.map_err(Refusal::conflict)
+    pub(super) async fn propose(&self, entry: Entry) -> Result<Effect, Refusal> {
+        // The leader may just have been lost. To have the same decided twice changes nothing.
+        let until = tokio::time::Instant::now() + DECISION;
+        loop {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            match self.decisions.propose(entry.clone(), &self.by, left).await {
+                Ok(effect) => return Ok(effect),
+                Err(NotDecided::NoLeader | NotDecided::Unknown(_))
+                    if tokio::time::Instant::now() + RETRY < until =>
+                {
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Err(Refusal::conflict(error)),
+            }
+        }
     }
 
     /// Has it decided; says `done`, or `already` where it had no effect.
-    async fn decide(&self, entry: Entry, done: String, already: &str) -> Answer {
+    pub(super) async fn decide(&self, entry: Entry, done: String, already: &str) -> Answer {
         match self.propose(entry).await? {
             Effect::None => said(already.to_owned()),
             _ => said(done),
@@ -81,11 +100,11 @@ impl Change {
     }
 }
 
-fn said(done: String) -> Answer {
+pub(super) fn said(done: String) -> Answer {
     Ok(Json(Done { done }))
 }
 
-fn cluster(subject: &Subject) -> Result<Decisions, Refusal> {
+pub(super) fn cluster(subject: &Subject) -> Result<Decisions, Refusal> {
     subject.decisions.clone().ok_or_else(|| {
         Refusal::conflict(
             "the configuration says the node's role: only with role = \"auto\" does a cluster decide",
@@ -120,22 +139,6 @@ pub(super) async fn ban(State(subject): Subjects, from: By, Body(ban): Body<Ban>
     };
     let already = if banned { "it was banned already" } else { "it was not banned" };
     change.decide(Entry::Ban { node, banned }, done, already).await
-}
-
-pub(super) async fn acknowledgements(
-    State(subject): Subjects,
-    from: By,
-    Body(Acknowledgements { acks }): Body<Acknowledgements>,
-) -> Answer {
-    let change = Change::begin(&subject, from.0, &format!("acks = {acks}"))?;
-    let replicas = change.decided.candidates().count().saturating_sub(1);
-    if acks > replicas {
-        return Err(Refusal::conflict(format!(
-            "there are {replicas} electable replicas in the primary's group: {acks} could never acknowledge"
-        )));
-    }
-    let done = format!("{acks} replicas must acknowledge a transaction");
-    change.decide(Entry::Acknowledge { acks }, done, "that was so already").await
 }
 
 pub(super) async fn forget(State(subject): Subjects, from: By, Body(forget): Body<Forget>) -> Answer {
@@ -191,6 +194,9 @@ pub(super) async fn promote(State(subject): Subjects, from: By, Body(wanted): Bo
     }
     if !change.decided.members().get(&node).is_some_and(|member| member.electable) {
         return Err(Refusal::conflict(format!("{} is not electable", wanted.node)));
+    }
+    if change.decided.is_disabled(node) && !wanted.without_majority {
+        return Err(Refusal::conflict(format!("{} is disabled: enable it first", wanted.node)));
     }
     if wanted.without_majority {
         let outcome = change.decisions.order(node, Order::Refound { by: change.by.clone() }, DECISION).await;

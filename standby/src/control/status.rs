@@ -16,9 +16,11 @@ use crate::node::{Part, readiness_of};
 use crate::replication::copy::Copy;
 
 pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
-    let config::NodeConfig { cluster, node, .. } = &subject.config;
+    let config = subject.config.borrow().clone();
+    let config::NodeConfig { cluster, node, .. } = &*config;
     let role = role(*subject.part.borrow());
     let follows = role != Role::Primary;
+    let own_peer = node.address.clone().or_else(|| config.listen.peer.as_ref().map(ToString::to_string));
     Ok(NodeStatus {
         cluster: cluster.name.clone(),
         node: node.name.clone(),
@@ -27,10 +29,10 @@ pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: unix(subject.started),
         now: unix(SystemTime::now()),
-        view: subject
-            .surroundings
-            .as_ref()
-            .map(|known| known.with_roster(|roster| view::of_cluster(&roster))),
+        quiet_seconds: subject.quiet.left().map(|left| left.as_secs_f64()),
+        view: subject.surroundings.as_ref().map(|known| {
+            known.with_roster(|roster| view::of_cluster(&roster, known.outlook(), own_peer.as_deref()))
+        }),
         storages: subject.copies.values().map(|copy| of_copy(copy, follows)).collect::<Result<_, _>>()?,
     })
 }
@@ -40,6 +42,7 @@ pub(super) fn role(part: Part) -> Role {
         Part::Primary => Role::Primary,
         Part::Replica => Role::Replica,
         Part::Undecided => Role::Undecided,
+        Part::Witness => Role::Witness,
     }
 }
 

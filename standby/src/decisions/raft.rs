@@ -125,7 +125,7 @@ impl Decisions {
     pub async fn start(
         path: &Path,
         identity: Arc<Identity>,
-        pace: Pace,
+        pace: impl FnOnce(&Decided) -> Pace,
         standing: impl Fn() -> Standing + Send + Sync + 'static,
     ) -> Result<Started, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
@@ -133,6 +133,7 @@ impl Decisions {
         let me = control.node()?;
         let (state, news) = DecidedState::open(control.clone())?;
         let (decided, known) = (state.decided().clone(), state.known());
+        let pace = pace(&decided);
         let millis = |time: Duration| time.as_millis() as u64;
         let config = Config {
             heartbeat_interval: millis(pace.heartbeat),

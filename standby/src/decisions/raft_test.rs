@@ -39,9 +39,11 @@ impl Voter {
         let mut listener = PeerListener::bind(address, identity.clone()).await.expect("a free port");
         let address = listener.address().expect("bound").to_string();
         let path = folder.join(format!("{name}.redb"));
-        let standing = || Standing { ready: true, clock_off: false, epoch: 7, lasts: Vec::new() };
+        let (lasts, known) = (Vec::new(), Vec::new());
+        let standing = Standing { ready: true, clock_off: false, epoch: 7, lasts, known };
+        let standing = move || standing.clone();
         let Started { decisions, decided, news, .. } =
-            Decisions::start(&path, identity, PACE, standing).await.expect("it starts");
+            Decisions::start(&path, identity, |_| PACE, standing).await.expect("it starts");
         let serving = tokio::spawn({
             let decisions = decisions.clone();
             async move {

@@ -244,7 +244,7 @@ mod tests {
     use zeo_proto::{Oid, Tid};
 
     use super::*;
-    use crate::failover::entry::{Cause, Ceilings, LeaseMark, Member};
+    use crate::failover::entry::{Acknowledged, Cause, Ceilings, LeaseMark, Member};
 
     async fn apply(state: &mut DecidedState, index: u64, entry: Entry) {
         let stamped = Stamped { at_millis: index, by: "a".to_owned(), entry };
@@ -256,7 +256,8 @@ mod tests {
     fn renew(seq: u64) -> Entry {
         let ceilings = Ceilings { tid: Tid::new(seq), oid: Oid::new(seq) };
         let mark = LeaseMark { epoch: 1, seq };
-        Entry::Renew { mark, start: 0, lease: Duration::from_secs(1), ceilings }
+        let (lease, acks) = (Duration::from_secs(1), Acknowledged::default());
+        Entry::Renew { mark, start: 0, lease, ceilings, acks }
     }
 
     #[tokio::test]

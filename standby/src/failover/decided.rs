@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Cause, Ceilings, Entry, LeaseMark, Member, NodeId};
+use super::entry::{Acknowledged, Cause, Ceilings, Entry, LeaseMark, Member, NodeId};
+use super::promise::Promise;
+use super::settings::Settings;
 
 /// The state of the cluster after some entries of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +19,15 @@ pub struct Decided {
     ceilings: Ceilings,
     paused: bool,
     banned: BTreeSet<NodeId>,
+    /// Nodes that come and go, and the numbers of their bans.
+    suspended: BTreeMap<NodeId, u64>,
+    bans: u64,
+    disabled: BTreeSet<NodeId>,
     /// Nodes that were removed: they never come back under their numbers.
     gone: BTreeSet<NodeId>,
-    acks: usize,
+    settings: Settings,
+    promise: Promise,
+    roll: u64,
     /// Rules that are broken on purpose, to see that the simulation notices.
     #[cfg(test)]
     #[serde(skip)]
@@ -37,8 +45,12 @@ pub struct Reign {
     pub group: String,
     /// The last lease of it; 0: only promoted yet.
     pub seq: u64,
-    /// How long that lease is; `None`: whoever waits for its end takes its own word.
+    /// How long that lease is, and no earlier one ends later; `None`: whoever waits for its end takes its own word.
     pub lease: Option<Duration>,
+    /// Which start of the primary proposed it.
+    pub start: u64,
+    /// So many replicas have what is answered while it is the last one.
+    pub acks: usize,
     /// Its boundary is written.
     pub began: bool,
     /// It gave the lease back.
@@ -78,12 +90,14 @@ impl Decided {
     /// Whether both say the same of everything but how far the primary's leases have come.
     pub fn differs_by_leases_only(&self, other: &Self) -> bool {
         let reign = |decided: &Self| {
-            decided.reign.as_ref().map(|reign| Reign { seq: 0, lease: None, ..reign.clone() })
+            decided.reign.as_ref().map(|reign| Reign { seq: 0, lease: None, start: 0, ..reign.clone() })
         };
         reign(self) == reign(other)
             && self.members == other.members
-            && (self.paused, self.acks) == (other.paused, other.acks)
-            && self.banned == other.banned
+            && self.paused == other.paused
+            && self.settings == other.settings
+            && (&self.banned, &self.suspended, &self.disabled)
+                == (&other.banned, &other.suspended, &other.disabled)
     }
 
     /// What any primary may have used so far.
@@ -106,21 +120,61 @@ impl Decided {
         self.gone.contains(&node)
     }
 
-    /// So many replicas must acknowledge a transaction.
-    pub fn acks(&self) -> usize {
-        self.acks
+    /// It does not count.
+    pub fn is_disabled(&self, node: NodeId) -> bool {
+        self.disabled.contains(&node)
     }
 
-    /// Those that may be promoted without an operator: electable members of the primary's group that are not banned. All
-    /// groups, before the first primary.
-    pub fn candidates(&self) -> impl Iterator<Item = (NodeId, &Member)> {
+    /// Nodes that come and go, with the numbers of their bans: they are promoted only where no other can be.
+    pub fn suspended(&self) -> &BTreeMap<NodeId, u64> {
+        &self.suspended
+    }
+
+    /// Whether a node may be banned for coming and going: another candidate must be left.
+    pub fn may_be_suspended(&self, node: NodeId) -> bool {
+        let is_left = |node: &NodeId| !self.suspended.contains_key(node);
+        let mut left = self.candidates().map(|(node, _)| node).filter(is_left);
+        let of_them: Vec<NodeId> = left.by_ref().collect();
+        of_them.contains(&node) && of_them.len() > 1
+    }
+
+    /// What was set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where everything is that was acknowledged.
+    pub fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    /// Changes whenever other nodes count for acknowledgements.
+    pub fn roll(&self) -> u64 {
+        self.roll
+    }
+
+    /// Those whose acknowledgements count: electable members of the primary's group that are not disabled. All groups, before the
+    /// first primary.
+    pub fn locals(&self) -> impl Iterator<Item = (NodeId, &Member)> {
         let all = self.members.iter().map(|(node, member)| (*node, member));
-        all.filter(|(node, member)| self.is_candidate(*node, member))
+        all.filter(|(node, member)| self.is_local(*node, member))
     }
 
-    fn is_candidate(&self, node: NodeId, member: &Member) -> bool {
-        let is_local = self.reign.as_ref().is_none_or(|reign| reign.group == member.group);
-        member.electable && is_local && !self.banned.contains(&node)
+    fn is_local(&self, node: NodeId, member: &Member) -> bool {
+        let is_in_group = self.reign.as_ref().is_none_or(|reign| reign.group == member.group);
+        member.electable && is_in_group && !self.disabled.contains(&node)
+    }
+
+    /// Those that may be promoted without an operator: of those that count, all that no operator has banned.
+    pub fn candidates(&self) -> impl Iterator<Item = (NodeId, &Member)> {
+        self.locals().filter(|(node, _)| !self.banned.contains(node))
+    }
+
+    /// Those that must be asked before one is promoted: what they have counts.
+    pub fn asked(&self) -> BTreeSet<NodeId> {
+        let locals = self.locals().map(|(node, _)| node);
+        let promised = self.promise.among().iter().copied();
+        locals.chain(promised.filter(|node| self.members.contains_key(node))).collect()
     }
 
     /// Takes in the next entry.
@@ -129,17 +183,15 @@ impl Decided {
             Entry::Promote { node, after, cause, used } => {
                 return self.promote(*node, *after, *cause, *used);
             }
-            Entry::Renew { mark, lease, ceilings, .. } => return self.renew(*mark, *lease, *ceilings),
-            Entry::Join { node, .. } if self.is_gone(*node) => false,
-            Entry::Join { node, member } => {
-                self.members.retain(|known, other| known == node || other.name != member.name);
-                self.members.insert(*node, member.clone()).as_ref() != Some(member)
+            Entry::Renew { mark, start, lease, ceilings, acks } => {
+                return self.renew(*mark, *start, *lease, *ceilings, *acks);
             }
+            Entry::Join { node, .. } if self.is_gone(*node) => false,
+            Entry::Join { node, member } => self.join(*node, member),
             Entry::Leave { node } if self.is_primary(*node) => false,
             Entry::Leave { node } => {
-                self.banned.remove(node);
                 self.gone.insert(*node);
-                self.members.remove(node).is_some()
+                self.drop_member(*node)
             }
             Entry::Began { epoch } => match &mut self.reign {
                 Some(reign) if reign.epoch == *epoch => !std::mem::replace(&mut reign.began, true),
@@ -159,8 +211,21 @@ impl Decided {
             Entry::Create { .. } => false,
             Entry::Pause { paused } => std::mem::replace(&mut self.paused, *paused) != *paused,
             Entry::Ban { node, banned: true } => self.banned.insert(*node),
-            Entry::Ban { node, banned: false } => self.banned.remove(node),
-            Entry::Acknowledge { acks } => std::mem::replace(&mut self.acks, *acks) != *acks,
+            Entry::Ban { node, banned: false } => {
+                let was_suspended = self.suspended.remove(node).is_some();
+                self.banned.remove(node) || was_suspended
+            }
+            Entry::Suspend { node, .. } if !self.may_be_suspended(*node) => false,
+            Entry::Suspend { node, .. } => {
+                self.bans += 1;
+                self.suspended.insert(*node, self.bans).is_none()
+            }
+            Entry::Lift { node, ban } => {
+                self.suspended.get(node) == Some(ban) && self.suspended.remove(node).is_some()
+            }
+            Entry::Disable { node, disabled: true } if self.is_primary(*node) => false,
+            Entry::Disable { node, disabled } => self.disable(*node, *disabled),
+            Entry::Set { changes } => self.settings.change(changes).unwrap_or(false),
             Entry::Lost { .. } => true, // it is history
         };
         if took_effect { Effect::Changed } else { Effect::None }
@@ -170,11 +235,48 @@ impl Decided {
         self.reign.as_ref().is_some_and(|reign| reign.primary == node)
     }
 
+    fn join(&mut self, node: NodeId, member: &Member) -> bool {
+        let others =
+            self.members.iter().filter(|(known, other)| **known != node && other.name == member.name);
+        for other in others.map(|(other, _)| *other).collect::<Vec<_>>() {
+            self.drop_member(other);
+        }
+        let is_news = self.members.insert(node, member.clone()).as_ref() != Some(member);
+        if is_news {
+            self.roll += 1;
+            if self.is_local(node, member) {
+                self.promise.add(node);
+            }
+        }
+        is_news
+    }
+
+    /// What only it has of what was promised goes on to count, until the primary knows better.
+    fn drop_member(&mut self, node: NodeId) -> bool {
+        self.banned.remove(&node);
+        self.suspended.remove(&node);
+        self.disabled.remove(&node);
+        self.roll += 1;
+        self.members.remove(&node).is_some()
+    }
+
+    fn disable(&mut self, node: NodeId, disabled: bool) -> bool {
+        let Some(member) = self.members.get(&node).cloned() else { return false };
+        let is_news = if disabled { self.disabled.insert(node) } else { self.disabled.remove(&node) };
+        if is_news {
+            self.roll += 1;
+            if self.is_local(node, &member) {
+                self.promise.add(node);
+            }
+        }
+        is_news
+    }
+
     fn promote(&mut self, node: NodeId, after: LeaseMark, cause: Cause, used: Option<Ceilings>) -> Effect {
         let Some(member) = self.members.get(&node) else { return Effect::None };
         let may = match cause {
-            Cause::Failover => !self.paused && self.is_candidate(node, member),
-            Cause::Operator | Cause::Switchover => member.electable,
+            Cause::Failover => !self.paused && self.is_local(node, member) && !self.banned.contains(&node),
+            Cause::Operator | Cause::Switchover => member.electable && !self.is_disabled(node),
         };
         let is_last = after == self.mark();
         #[cfg(test)]
@@ -186,22 +288,42 @@ impl Decided {
             // It is known exactly; but oids may still be with clients that have not used them yet.
             self.ceilings.tid = used.tid;
         }
+        let stays = self.reign.as_ref().is_some_and(|reign| reign.group == member.group);
         self.reign = Some(Reign {
             epoch: self.mark().epoch + 1,
             primary: node,
             group: member.group.clone(),
             seq: 0,
             lease: None,
+            start: 0,
+            acks: 0,
             began: false,
             released: false,
         });
+        if !stays {
+            // What was promised in another group is not promised in this one.
+            let locals = self.locals().map(|(node, _)| node).collect();
+            self.promise.begin_anew(locals);
+        }
         Effect::Promoted
     }
 
-    fn renew(&mut self, mark: LeaseMark, lease: Duration, ceilings: Ceilings) -> Effect {
+    fn renew(
+        &mut self,
+        mark: LeaseMark,
+        start: u64,
+        lease: Duration,
+        ceilings: Ceilings,
+        acks: Acknowledged,
+    ) -> Effect {
         match &mut self.reign {
             Some(reign) if reign.epoch == mark.epoch && mark.seq > reign.seq && !reign.released => {
-                (reign.seq, reign.lease) = (mark.seq, Some(lease));
+                (reign.seq, reign.lease, reign.acks) = (mark.seq, Some(lease), acks.needed);
+                // One that was proposed before a restart does not know what was answered since.
+                let goes_on = std::mem::replace(&mut reign.start, start) == start;
+                let is_everywhere = goes_on && acks.everywhere == Some(self.roll);
+                let locals: Vec<NodeId> = self.locals().map(|(node, _)| node).collect();
+                self.promise.renew(acks, is_everywhere, locals.into_iter());
                 self.ceilings.tid = self.ceilings.tid.max(ceilings.tid);
                 self.ceilings.oid = self.ceilings.oid.max(ceilings.oid);
                 Effect::Renewed
@@ -213,6 +335,7 @@ impl Decided {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Change;
     use super::*;
     use zeo_proto::{Oid, Tid};
 
@@ -239,7 +362,8 @@ mod tests {
 
     fn renew(lease_mark: (u64, u64), tid: u64) -> Entry {
         let ceilings = Ceilings { tid: Tid::new(tid), oid: Oid::new(tid * 2) };
-        Entry::Renew { mark: mark(lease_mark), start: 0, lease: Duration::from_secs(1), ceilings }
+        let (lease, acks) = (Duration::from_secs(1), Acknowledged::default());
+        Entry::Renew { mark: mark(lease_mark), start: 0, lease, ceilings, acks }
     }
 
     #[test]
@@ -269,7 +393,9 @@ mod tests {
             Entry::Leave { node: NodeId(2) },
             Entry::Ban { node: NodeId(2), banned: true },
             Entry::Pause { paused: true },
-            Entry::Acknowledge { acks: 1 },
+            Entry::Suspend { node: NodeId(2), times: 3 },
+            Entry::Disable { node: NodeId(2), disabled: true },
+            Entry::Set { changes: vec![Change { name: "acks".into(), value: Some("1".into()) }] },
             Entry::Began { epoch: 1 },
             Entry::Release { mark: mark((1, 0)) },
         ] {
@@ -344,6 +470,79 @@ mod tests {
             decided.apply(&promote(1, (1, 0), Cause::Operator)),
             Effect::None,
             "it is not there any more"
+        );
+    }
+
+    #[test]
+    fn a_node_that_comes_and_goes_is_banned_unless_it_is_the_last_until_that_ban_is_lifted() {
+        let mut decided = cluster();
+        let suspend = |node| Entry::Suspend { node: NodeId(node), times: 3 };
+        assert_eq!(decided.apply(&suspend(3)), Effect::None, "it is of another group");
+        assert_eq!(decided.apply(&suspend(2)), Effect::Changed);
+        assert_eq!(decided.apply(&suspend(2)), Effect::None, "it is already");
+        assert_eq!(decided.apply(&suspend(1)), Effect::None, "it is the last");
+        assert_eq!(decided.apply(&Entry::Lift { node: NodeId(2), ban: 7 }), Effect::None, "another ban");
+        assert_eq!(decided.apply(&Entry::Lift { node: NodeId(2), ban: 1 }), Effect::Changed);
+        assert_eq!(decided.apply(&suspend(1)), Effect::Changed);
+        assert_eq!(decided.suspended(), &BTreeMap::from([(NodeId(1), 2)]));
+        assert_eq!(
+            decided.apply(&Entry::Ban { node: NodeId(1), banned: false }),
+            Effect::Changed,
+            "an operator may"
+        );
+        assert!(decided.suspended().is_empty());
+    }
+
+    #[test]
+    fn a_disabled_node_is_not_promoted_whoever_wants_it_and_the_primary_is_not_disabled() {
+        let mut decided = cluster();
+        let disable = |node, disabled| Entry::Disable { node: NodeId(node), disabled };
+        assert_eq!(decided.apply(&disable(1, true)), Effect::None);
+        assert_eq!(decided.apply(&disable(9, true)), Effect::None);
+        assert_eq!(decided.apply(&disable(2, true)), Effect::Changed);
+        for cause in [Cause::Failover, Cause::Operator, Cause::Switchover] {
+            assert_eq!(decided.apply(&promote(2, (1, 0), cause)), Effect::None, "{cause:?}");
+        }
+        assert_eq!(decided.apply(&disable(2, false)), Effect::Changed);
+        assert_eq!(decided.apply(&promote(2, (1, 0), Cause::Failover)), Effect::Promoted);
+    }
+
+    #[test]
+    fn a_node_that_is_taken_out_counts_until_the_primary_has_seen_everything_elsewhere() {
+        let mut decided = Decided::default();
+        for node in 1..=3 {
+            decided.apply(&Entry::Join { node: NodeId(node), member: member(&format!("n{node}"), "here") });
+        }
+        decided.apply(&promote(1, (0, 0), Cause::Operator));
+        let renew = |decided: &mut Decided, seq, start, needed, everywhere| {
+            let (mark, acks) = (mark((1, seq)), Acknowledged { needed, everywhere });
+            let (lease, ceilings) = (Duration::from_secs(1), Ceilings::default());
+            assert_eq!(decided.apply(&Entry::Renew { mark, start, lease, ceilings, acks }), Effect::Renewed);
+            (decided.promise().needed(), decided.promise().among().len())
+        };
+        assert_eq!(renew(&mut decided, 1, 7, 1, None), (1, 3));
+        decided.apply(&Entry::Disable { node: NodeId(3), disabled: true });
+        let roll = decided.roll();
+        assert_eq!(renew(&mut decided, 2, 7, 1, Some(roll - 1)), (1, 3), "it did not know of it yet");
+        assert_eq!(renew(&mut decided, 3, 8, 1, Some(roll)), (1, 3), "it was started anew meanwhile");
+        assert_eq!(renew(&mut decided, 4, 8, 1, Some(roll)), (1, 2));
+        decided.apply(&Entry::Disable { node: NodeId(3), disabled: false });
+        assert_eq!(decided.promise().among().len(), 3, "from now on it may have what others do not");
+    }
+
+    #[test]
+    fn settings_that_mean_nothing_change_nothing() {
+        let mut decided = cluster();
+        let set = |name: &str, value: &str| {
+            let change = Change { name: name.into(), value: Some(value.into()) };
+            Entry::Set { changes: vec![change] }
+        };
+        assert_eq!(decided.apply(&set("lease", "2s")), Effect::Changed);
+        assert_eq!(decided.apply(&set("lease", "2h")), Effect::None);
+        assert_eq!(decided.apply(&set("of another version", "2h")), Effect::None);
+        assert_eq!(
+            decided.settings().time(super::super::settings::Setting::Lease),
+            Some(Duration::from_secs(2))
         );
     }
 }

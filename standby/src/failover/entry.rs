@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeo_proto::{Oid, Tid};
 
 use super::loss::Loss;
+use super::settings::Change;
 
 /// A node, unlike any other that ever was: one that lost its disk comes back as another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,6 +72,16 @@ impl From<Ceilings> for (u64, u64) {
     }
 }
 
+/// What a primary says of acknowledgements with a lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// While this lease is the last one that it knows, it answers a client when so many replicas have its transaction.
+    pub needed: usize,
+    /// Everything that was ever answered is on so many by now, of the nodes that counted in this
+    /// [roll](super::decided::Decided::roll).
+    pub everywhere: Option<u64>,
+}
+
 /// Why a node is promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
@@ -125,6 +136,8 @@ pub enum Entry {
         lease: Duration,
         /// What it may use.
         ceilings: Ceilings,
+        /// How many replicas have what it answers.
+        acks: Acknowledged,
     },
     /// The primary has begun the epoch: its boundary transaction is durable.
     Began {
@@ -148,10 +161,31 @@ pub enum Entry {
         /// It is.
         banned: bool,
     },
-    /// So many replicas must acknowledge a transaction before its client is answered.
-    Acknowledge {
-        /// How many.
-        acks: usize,
+    /// A node comes and goes: for a while it is promoted only where no other can be.
+    Suspend {
+        /// The node.
+        node: NodeId,
+        /// So often it has gone.
+        times: u64,
+    },
+    /// That while has passed.
+    Lift {
+        /// The node.
+        node: NodeId,
+        /// Which of its bans.
+        ban: u64,
+    },
+    /// Whether a node counts for nothing, such as while it is worked on: it is neither promoted nor waited for.
+    Disable {
+        /// The node.
+        node: NodeId,
+        /// It does not count.
+        disabled: bool,
+    },
+    /// Settings change, all of these together.
+    Set {
+        /// Which, and their values.
+        changes: Vec<Change>,
     },
     /// A node had transactions that the cluster does not have: it saved them and took them back.
     Lost {

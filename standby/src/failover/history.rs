@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decided::{Decided, Effect};
 use super::entry::{Cause, Entry, NodeId};
 use super::loss::Loss;
+use super::settings;
 
 /// Older happenings are forgotten.
 const KEPT: usize = 1_000;
@@ -93,10 +94,29 @@ pub enum What {
         /// It may not.
         banned: bool,
     },
-    /// So many replicas must acknowledge a transaction.
-    Acknowledge {
-        /// How many.
-        acks: usize,
+    /// A node comes and goes: for a while it is promoted only where no other can be.
+    Suspended {
+        /// Its name.
+        node: String,
+        /// So often it has gone.
+        times: u64,
+    },
+    /// That while has passed.
+    Lifted {
+        /// Its name.
+        node: String,
+    },
+    /// A node counts for nothing, or counts again.
+    Disabled {
+        /// Its name.
+        node: String,
+        /// It does not count.
+        disabled: bool,
+    },
+    /// Settings have changed.
+    Set {
+        /// Which, from what to what.
+        changes: Vec<Changed>,
     },
     /// A node had transactions that nobody else has: it saved them, and took them back.
     Lost {
@@ -109,6 +129,17 @@ pub enum What {
         /// Where it saved them.
         file: String,
     },
+}
+
+/// A setting that has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Its name.
+    pub name: String,
+    /// What was decided before; `None`: nothing.
+    pub from: Option<String>,
+    /// What is decided now; `None`: nothing.
+    pub to: Option<String>,
 }
 
 /// The last happenings, oldest first. Clones share them until one of them changes: leases are renewed all the time, and do not.
@@ -212,7 +243,10 @@ impl Chronicler {
             }
             Entry::Pause { paused } => What::Paused { paused: *paused },
             Entry::Ban { node, banned } => What::Banned { node: name(node)?, banned: *banned },
-            Entry::Acknowledge { acks } => What::Acknowledge { acks: *acks },
+            Entry::Suspend { node, times } => What::Suspended { node: name(node)?, times: *times },
+            Entry::Lift { node, .. } => What::Lifted { node: name(node)? },
+            Entry::Disable { node, disabled } => What::Disabled { node: name(node)?, disabled: *disabled },
+            Entry::Set { .. } => What::Set { changes: changes(before, after) },
             Entry::Lost { node, storage, transactions, file, loss: _ } => What::Lost {
                 node: name(node)?,
                 storage: storage.clone(),
@@ -224,6 +258,16 @@ impl Chronicler {
     }
 }
 
+/// The settings that are others than before.
+fn changes(before: &Decided, after: &Decided) -> Vec<Changed> {
+    let changed = settings::all().into_iter().filter_map(|definition| {
+        let of = |decided: &Decided| decided.settings().get(definition.setting).map(ToString::to_string);
+        let (from, to) = (of(before), of(after));
+        (from != to).then(|| Changed { name: definition.name.to_owned(), from, to })
+    });
+    changed.collect()
+}
+
 fn name_of(node: NodeId, decided: &Decided) -> Option<String> {
     decided.members().get(&node).map(|member| member.name.clone())
 }
@@ -232,7 +276,8 @@ fn name_of(node: NodeId, decided: &Decided) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::entry::{Ceilings, LeaseMark, Member};
+    use super::super::entry::{Acknowledged, Ceilings, LeaseMark, Member};
+    use super::super::settings::Change;
     use super::*;
 
     fn noted(entries: &[(u64, Entry)]) -> History {
@@ -264,7 +309,8 @@ mod tests {
 
     fn renew(epoch: u64, seq: u64) -> Entry {
         let mark = LeaseMark { epoch, seq };
-        Entry::Renew { mark, start: 0, lease: Duration::from_secs(1), ceilings: Ceilings::default() }
+        let (lease, ceilings, acks) = (Duration::from_secs(1), Ceilings::default(), Acknowledged::default());
+        Entry::Renew { mark, start: 0, lease, ceilings, acks }
     }
 
     #[test]
@@ -295,5 +341,26 @@ mod tests {
         assert_eq!(last.what, What::Removed { node: "a".into() });
         entries.extend((0..2000).map(|round| (round, Entry::Pause { paused: round % 2 == 0 })));
         assert_eq!(noted(&entries).happenings().count(), KEPT);
+    }
+
+    #[test]
+    fn settings_are_told_with_what_they_were_before() {
+        let set = |name: &str, value: Option<&str>| {
+            let (name, value) = (name.to_owned(), value.map(str::to_owned));
+            Entry::Set { changes: vec![Change { name, value }] }
+        };
+        let entries = [
+            (0, set("lease", Some("2000ms"))),
+            (1, set("lease", Some("2s"))), // the same
+            (2, set("acks", Some("many"))),
+            (3, set("lease", Some("3s"))),
+            (4, set("lease", None)),
+        ];
+        let told: Vec<What> = noted(&entries).happenings().map(|happening| happening.what.clone()).collect();
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let lease = |from, to| What::Set {
+            changes: vec![Changed { name: "lease".into(), from: text(from), to: text(to) }],
+        };
+        assert_eq!(told, [lease(None, Some("2s")), lease(Some("2s"), Some("3s")), lease(Some("3s"), None)]);
     }
 }

@@ -12,7 +12,10 @@ use zeo_proto::{Oid, Tid};
 
 use super::choice::{Nobody, Standing, choose};
 use super::decided::{Decided, Effect};
-use super::entry::{Cause, Ceilings, Entry, LeaseMark, NodeId};
+use super::entry::{Acknowledged, Cause, Ceilings, Entry, LeaseMark, NodeId};
+use super::flaps::Flaps;
+use super::leader::{HandOver, Leader, ProposedLease};
+use super::settings::Setting;
 use super::timing::Timing;
 
 /// A node's clocks.
@@ -35,6 +38,18 @@ pub enum Event {
     Tick {
         /// The greatest tid and oid that were used.
         used: Ceilings,
+        /// So many of the replicas that count have everything that was answered; `None`: none are waited for.
+        confirmed: Option<usize>,
+    },
+    /// A node has gone, or was started anew.
+    Gone {
+        /// Who.
+        node: NodeId,
+    },
+    /// This node's file says something else now.
+    Reloaded {
+        /// What counts where nothing is decided.
+        own: OwnSettings,
     },
     /// The answer of a node to [`Action::Ask`], this one included.
     Answered {
@@ -137,18 +152,28 @@ pub enum Action {
     Close,
 }
 
+/// What counts where the cluster has decided nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// How failover is timed.
+    pub timing: Timing,
+    /// So many replicas must have a transaction before its client is answered.
+    pub acks: usize,
+}
+
 /// One node's part in failover.
 #[derive(Clone, Debug)]
 pub struct Failover {
     me: NodeId,
     start: u64,
-    timing: Timing,
+    own: OwnSettings,
     decided: Decided,
     /// When the last lease was applied here, or this node started.
     applied_at: Duration,
     role: Role,
     rounds: u64,
     why_nobody: Option<Nobody>,
+    flaps: Flaps,
 }
 
 #[derive(Clone, Debug)]
@@ -172,41 +197,6 @@ struct Inquiry {
     answers: BTreeMap<NodeId, Standing>,
 }
 
-/// A primary, with or without a lease.
-#[derive(Clone, Debug)]
-struct Leader {
-    epoch: u64,
-    /// The copy follows nobody any more.
-    prepared: bool,
-    /// [`Action::Begin`] was asked for, and is done.
-    beginning: bool,
-    begun: bool,
-    open: bool,
-    /// What earlier primaries, or this one before it was restarted, may have used.
-    above: Ceilings,
-    lease_until: Option<Duration>,
-    ceilings: Ceilings,
-    /// The leases that were proposed, and when.
-    proposed: BTreeMap<u64, Duration>,
-    next_seq: u64,
-    used: Ceilings,
-    handing: Option<HandOver>,
-    /// A switchover was given up, and its promotion may be decided yet: until a later lease is.
-    in_doubt: bool,
-    /// Another's promotion after this lease was proposed: nothing is committed before a later one is decided.
-    stopped_after: Option<u64>,
-}
-
-/// A primary is to hand over.
-#[derive(Clone, Debug)]
-struct HandOver {
-    to: NodeId,
-    /// When it is given up.
-    until: Duration,
-    /// What was used: nothing is being committed any more.
-    drained: Option<Ceilings>,
-}
-
 impl Role {
     fn watching(not_before: Duration) -> Self {
         Self::Watching { inquiry: None, not_before, wanted: None }
@@ -218,13 +208,15 @@ impl Failover {
     pub fn new(
         me: NodeId,
         start: u64,
-        timing: Timing,
+        own: OwnSettings,
         decided: Decided,
         clock: Clock,
     ) -> (Self, Vec<Action>) {
+        let mut flaps = Flaps::default();
+        flaps.follow(&decided, clock.now);
         let role = Role::watching(Duration::ZERO);
-        let mut failover =
-            Self { me, start, timing, decided, applied_at: clock.now, role, rounds: 0, why_nobody: None };
+        let (applied_at, rounds, why_nobody) = (clock.now, 0, None);
+        let mut failover = Self { me, start, own, decided, applied_at, role, rounds, why_nobody, flaps };
         let mut actions = Vec::new();
         failover.take_place(&mut actions);
         (failover, actions)
@@ -233,6 +225,24 @@ impl Failover {
     /// What was decided, as far as it is known here.
     pub fn decided(&self) -> &Decided {
         &self.decided
+    }
+
+    /// How failover is timed now.
+    pub fn timing(&self) -> Timing {
+        match self.decided.settings().time(Setting::Lease) {
+            Some(lease) => Timing { oid_block: self.own.timing.oid_block, ..Timing::of_lease(lease) },
+            None => self.own.timing,
+        }
+    }
+
+    /// So many replicas should have a transaction before its client is answered.
+    fn wanted_acks(&self) -> usize {
+        self.decided.settings().count(Setting::Acks).map_or(self.own.acks, |acks| acks as usize)
+    }
+
+    /// So many must, since this node's last lease says so.
+    pub fn acks(&self) -> usize {
+        self.decided.reign().map_or(0, |reign| reign.acks)
     }
 
     /// Whether what is durable may be published and answered now.
@@ -263,7 +273,7 @@ impl Failover {
     /// Nobody can have a lease any more, as far as this node knows.
     pub fn lease_is_over(&self, now: Duration) -> bool {
         let Some(reign) = self.decided.reign() else { return false };
-        let wait = Timing::surely_over(reign.lease.unwrap_or(self.timing.lease));
+        let wait = Timing::surely_over(reign.lease.unwrap_or(self.timing().lease));
         reign.released || now.saturating_sub(self.applied_at) > wait
     }
 
@@ -285,14 +295,24 @@ impl Failover {
         let mut actions = Vec::new();
         match event {
             Event::Decided(entry) => self.apply(clock, &entry, &mut actions),
-            Event::Tick { used } => match &mut self.role {
-                Role::Primary(leader) => {
-                    leader.used = used;
-                    self.keep_lease(clock, &mut actions);
+            Event::Tick { used, confirmed } => {
+                match &mut self.role {
+                    Role::Primary(leader) => {
+                        (leader.used, leader.confirmed) = (used, confirmed);
+                        self.keep_lease(clock, &mut actions);
+                    }
+                    Role::Watching { .. } => self.watch(clock, &mut actions),
+                    Role::Stopped => return actions,
                 }
-                Role::Watching { .. } => self.watch(clock, &mut actions),
-                Role::Stopped => {}
-            },
+                self.look_at_flaps(clock, &mut actions);
+            }
+            Event::Gone { node } => {
+                // Whoever has no lease may be the one that is cut off. The primary's own goings are in the log.
+                if self.may_commit(clock.now) && node != self.me {
+                    self.flaps.note(node, clock.now);
+                }
+            }
+            Event::Reloaded { own } => self.own = own,
             Event::Answered { round, node, standing } => {
                 if let Role::Watching { inquiry: Some(inquiry), .. } = &mut self.role
                     && inquiry.round == round
@@ -321,23 +341,25 @@ impl Failover {
             Event::CannotBegin { epoch } => {
                 if matches!(&self.role, Role::Primary(leader) if leader.epoch == epoch) {
                     self.stop(&mut actions);
-                    self.role = Role::watching(clock.now + self.timing.lease * 10);
+                    self.role = Role::watching(clock.now + self.timing().lease * 10);
                 }
             }
             Event::Caught(decided) => {
                 self.decided = *decided;
                 self.applied_at = clock.now;
+                self.flaps.follow(&self.decided, clock.now);
                 self.take_place(&mut actions);
             }
             Event::HandOver { to, within } => self.hand_over(clock, to, within, &mut actions),
             Event::Drained { to, used } => {
+                let timing = self.timing();
                 if let Role::Primary(Leader { handing: Some(handing), .. }) = &mut self.role
                     && handing.to == to
                     && handing.drained.is_none()
                 {
                     handing.drained = Some(used);
                     // It takes as long as other decisions.
-                    handing.until = handing.until.min(clock.now + self.timing.lease / 2);
+                    handing.until = handing.until.min(clock.now + timing.lease / 2);
                     self.propose_successor(&mut actions);
                 }
             }
@@ -360,7 +382,8 @@ impl Failover {
     }
 
     fn hand_over(&mut self, clock: Clock, to: NodeId, within: Duration, actions: &mut Vec<Action>) {
-        let may = self.decided.members().get(&to).is_some_and(|member| member.electable);
+        let member = self.decided.members().get(&to);
+        let may = member.is_some_and(|member| member.electable) && !self.decided.is_disabled(to);
         if let Role::Primary(leader @ Leader { open: true, handing: None, in_doubt: false, .. }) =
             &mut self.role
             && may
@@ -385,14 +408,32 @@ impl Failover {
     }
 
     fn apply(&mut self, clock: Clock, entry: &Entry, actions: &mut Vec<Action>) {
+        let before = self.decided.reign().map(|reign| (reign.primary, reign.epoch, reign.start));
         let effect = self.decided.apply(entry);
+        if effect == Effect::Changed {
+            self.flaps.follow(&self.decided, clock.now);
+            if let Role::Primary(leader) = &mut self.role {
+                leader.confirmed = None; // other nodes may count now
+            }
+        }
         match (effect, entry) {
-            (Effect::Promoted, _) => {
+            (Effect::Promoted, Entry::Promote { cause, .. }) => {
+                if let (Cause::Failover, Some((primary, ..))) = (cause, before) {
+                    self.flaps.note(primary, clock.now);
+                }
                 self.applied_at = clock.now;
                 self.why_nobody = None;
                 self.take_place(actions);
             }
-            (Effect::Renewed, Entry::Renew { mark, start, lease, ceilings }) => {
+            (Effect::Renewed, Entry::Renew { mark, start, lease, ceilings, .. }) => {
+                // The same reign, and another start: the primary was started anew.
+                if let Some((primary, epoch, known)) = before
+                    && epoch == mark.epoch
+                    && known != 0
+                    && known != *start
+                {
+                    self.flaps.note(primary, clock.now);
+                }
                 self.applied_at = clock.now;
                 self.why_nobody = None;
                 match &mut self.role {
@@ -448,6 +489,7 @@ impl Failover {
             lease_until: None,
             ceilings: Ceilings::default(),
             proposed: BTreeMap::new(),
+            confirmed: None,
             next_seq: reign.seq + 1,
             used: Ceilings::default(),
             handing: None,
@@ -459,6 +501,10 @@ impl Failover {
 
     /// Renews the lease when it is time, and notices when it has ended.
     fn keep_lease(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        let (timing, needed, in_force) = (self.timing(), self.wanted_acks(), self.acks());
+        let roll = self.decided.roll();
+        #[cfg(test)]
+        let broken = self.decided.broken;
         let Role::Primary(leader) = &mut self.role else { return };
         leader.open_or_close(clock.now, actions);
         if leader.handing.as_ref().is_some_and(|handing| clock.now >= handing.until) {
@@ -467,9 +513,11 @@ impl Failover {
         if leader.stopped_after.is_some() && leader.handing.is_some() {
             return; // the promotion follows the last lease: there should be no other
         }
-        let timing = self.timing;
         let due = match leader.proposed.last_key_value() {
-            Some((_, proposed)) => clock.now.saturating_sub(*proposed) >= timing.renew_every,
+            Some((_, last)) => {
+                let since = clock.now.saturating_sub(last.at);
+                since >= timing.renew_every || (last.acks != needed && since >= timing.renew_every / 8)
+            }
             None => true,
         };
         if !leader.prepared || !(due || leader.is_short_of_room(clock, &timing)) {
@@ -477,19 +525,28 @@ impl Failover {
         }
         let mark = LeaseMark { epoch: leader.epoch, seq: leader.next_seq };
         let ceilings = leader.next_ceilings(clock, &timing);
-        leader.proposed.insert(leader.next_seq, clock.now);
+        let length = leader.next_length(clock, timing.lease);
+        #[cfg(test)]
+        let length = if broken == super::simulation::Broken::ShorterLease { timing.lease } else { length };
+        let is_everywhere = in_force == needed && leader.has_everywhere(needed);
+        let acks = Acknowledged { needed, everywhere: is_everywhere.then_some(roll) };
+        leader.proposed.insert(leader.next_seq, ProposedLease { at: clock.now, length, acks: needed });
         leader.next_seq += 1;
-        actions.push(Action::Propose(Entry::Renew {
-            mark,
-            start: self.start,
-            lease: timing.lease,
-            ceilings,
-        }));
+        let (start, lease) = (self.start, length);
+        actions.push(Action::Propose(Entry::Renew { mark, start, lease, ceilings, acks }));
+    }
+
+    /// Has those banned that come and go, and lets them in again when it is time.
+    fn look_at_flaps(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        let (may_lift, retry) = (self.may_commit(clock.now), self.timing().retry);
+        let wanted = self.flaps.wanted(&self.decided, may_lift, clock.now, retry);
+        actions.extend(wanted.into_iter().map(Action::Propose));
     }
 
     /// Waits for the end of the lease, and asks around then.
     fn watch(&mut self, clock: Clock, actions: &mut Vec<Action>) {
         let may_decide = self.decided.members().get(&self.me).is_some_and(|member| member.voter);
+        let timing = self.timing();
         let over = self.lease_is_over(clock.now);
         let Role::Watching { inquiry, not_before, wanted } = &mut self.role else { return };
         if let Some((node, until)) = *wanted {
@@ -498,7 +555,7 @@ impl Failover {
             } else if over && clock.now >= *not_before {
                 let (after, cause) = (self.decided.mark(), Cause::Operator);
                 actions.push(Action::Propose(Entry::Promote { node, after, cause, used: None }));
-                *not_before = clock.now + self.timing.retry;
+                *not_before = clock.now + timing.retry;
                 return;
             }
         }
@@ -516,10 +573,11 @@ impl Failover {
 
     /// Proposes a promotion when everybody has answered, or there was time enough to.
     fn conclude(&mut self, clock: Clock, actions: &mut Vec<Action>) {
+        let timing = self.timing();
         let Role::Watching { inquiry: inquiring @ Some(_), not_before, .. } = &mut self.role else { return };
         let Some(inquiry) = inquiring else { return };
-        let all = self.decided.candidates().all(|(node, _)| inquiry.answers.contains_key(&node));
-        if !all && clock.now.saturating_sub(inquiry.began) < self.timing.answers_within {
+        let all = self.decided.asked().iter().all(|node| inquiry.answers.contains_key(node));
+        if !all && clock.now.saturating_sub(inquiry.began) < timing.answers_within {
             return;
         }
         match choose(&self.decided, &inquiry.answers) {
@@ -532,7 +590,7 @@ impl Failover {
             Err(nobody) => self.why_nobody = Some(nobody),
         }
         *inquiring = None;
-        *not_before = clock.now + self.timing.retry;
+        *not_before = clock.now + timing.retry;
     }
 
     fn stop(&mut self, actions: &mut Vec<Action>) {
@@ -545,73 +603,5 @@ impl Failover {
             actions.push(Action::Propose(Entry::Release { mark }));
         }
         self.role = Role::Stopped;
-    }
-}
-
-impl Leader {
-    /// Its lease runs; it may still have stopped.
-    fn holds(&self, now: Duration) -> bool {
-        self.lease_until.is_some_and(|until| now < until)
-    }
-
-    /// A lease of this node was decided. It began when it was proposed; if that was before a restart, nobody knows when.
-    fn renewed(&mut self, seq: u64, mine: bool, lease: Duration, ceilings: Ceilings) {
-        self.next_seq = self.next_seq.max(seq + 1);
-        match self.proposed.get(&seq).filter(|_| mine) {
-            Some(proposed) => {
-                self.lease_until = self.lease_until.max(Some(*proposed + lease));
-                self.ceilings = ceilings;
-                self.proposed = self.proposed.split_off(&seq);
-            }
-            None => {
-                self.above.tid = self.above.tid.max(ceilings.tid);
-                self.above.oid = self.above.oid.max(ceilings.oid);
-            }
-        }
-    }
-
-    /// Hands over no more. Whether that is so, where the promotion was proposed, the log says.
-    fn give_up(&mut self, actions: &mut Vec<Action>) {
-        self.handing = None;
-        self.in_doubt = self.stopped_after.is_some();
-        if !self.in_doubt {
-            actions.push(Action::Resume);
-        }
-    }
-
-    fn open_or_close(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        match (self.holds(now), self.open) {
-            (true, false) if self.begun => {
-                self.open = true;
-                actions.push(Action::Open { above: self.above.oid });
-            }
-            (true, false) if !self.beginning => {
-                self.beginning = true;
-                actions.push(Action::Begin { epoch: self.epoch, above: self.above });
-            }
-            (false, true) => {
-                self.open = false;
-                actions.push(Action::Close);
-            }
-            _ => {}
-        }
-    }
-
-    /// Less than half is left of what the last lease allows.
-    fn is_short_of_room(&self, clock: Clock, timing: &Timing) -> bool {
-        let proposed_lately =
-            |(_, proposed): (&u64, &Duration)| clock.now.saturating_sub(*proposed) < timing.renew_every / 8;
-        self.holds(clock.now)
-            && self.used.oid.get() + timing.oid_block / 2 > self.ceilings.oid.get()
-            && !self.proposed.last_key_value().is_some_and(proposed_lately)
-    }
-
-    fn next_ceilings(&self, clock: Clock, timing: &Timing) -> Ceilings {
-        let tid = clock.wall.max(self.used.tid).max(self.above.tid);
-        let oid = self.used.oid.max(self.above.oid);
-        Ceilings {
-            tid: tid.later_by(timing.tid_horizon).max(self.ceilings.tid),
-            oid: Oid::new(oid.get() + timing.oid_block).max(self.ceilings.oid),
-        }
     }
 }

@@ -29,6 +29,17 @@ pub enum Order {
         /// Who wants it.
         by: String,
     },
+    /// To the primary: pack.
+    Pack {
+        /// The storage; `None`: all.
+        storage: Option<String>,
+        /// Up to this moment, as a tid.
+        until: u64,
+        /// Who wants it.
+        by: String,
+    },
+    /// To the primary: say how the packs are, as JSON.
+    Packs,
     /// To a node that has a copy: begin the log anew, as its primary, without the others.
     Refound {
         /// Who wants it.

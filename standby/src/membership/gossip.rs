@@ -19,6 +19,7 @@ use super::swim::{Action, Clock, Event, Swim};
 use crate::failover::decided::Decided;
 use crate::failover::entry::NodeId;
 use crate::failover::lease::since_boot;
+use crate::quiet::Quiet;
 use crate::refusals::Refusals;
 
 /// One byte more than the longest datagram, and then some: what is longer is seen to be.
@@ -54,16 +55,18 @@ pub(crate) struct Setup {
     pub(crate) own: watch::Receiver<Record>,
     /// What it sees.
     pub(crate) members: watch::Sender<Arc<Members>>,
+    /// Whether it neither hears nor says anything.
+    pub(crate) quiet: Quiet,
 }
 
 /// Takes part until `stopped`, and says that it leaves.
 pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
-    let Setup { socket, key, node, address, pace, mut belong, decided, mut own, members } = setup;
+    let Setup { socket, key, node, address, pace, mut belong, decided, mut own, members, quiet } = setup;
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), node);
     let tick = pace::tick(&pace);
     let mut gossip = Gossip {
         swim: Swim::new(node, address, unix_ms(), pace, random),
-        outgoing: Outgoing { socket: Arc::new(socket), names: Arc::default() },
+        outgoing: Outgoing { socket: Arc::new(socket), names: Arc::default(), quiet: quiet.clone() },
         sealer: Sealer::new(&key),
         opener: Opener::new(key),
         seen: Members::default(),
@@ -82,6 +85,7 @@ pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             received = socket.recv_from(&mut datagram) => match received {
+                Ok(_) if quiet.left().is_some() => {}
                 Ok((length, from)) => gossip.take(&datagram[..length], from).await,
                 Err(error) => {
                     debug!(%error, "no datagram could be received");
@@ -195,10 +199,14 @@ fn unix_ms() -> u64 {
 struct Outgoing {
     socket: Arc<UdpSocket>,
     names: Arc<Mutex<HashMap<String, (Instant, SocketAddr)>>>,
+    quiet: Quiet,
 }
 
 impl Outgoing {
     async fn send(&self, to: String, datagram: Vec<u8>) {
+        if self.quiet.left().is_some() {
+            return;
+        }
         let known = to.parse().ok().or_else(|| {
             let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
             names.get(&to).filter(|(at, _)| at.elapsed() < LOOK_UP_AGAIN).map(|(_, address)| *address)

@@ -30,6 +30,8 @@ pub struct Seen {
     pub record: Option<Record>,
     start: u64,
     goings: VecDeque<Duration>,
+    /// All of them, also those that are not counted any more.
+    pub goings_ever: u64,
     /// How far its wall clock is ahead of this node's, in milliseconds, and when that was found.
     compared: Option<(Duration, i64)>,
 }
@@ -64,6 +66,11 @@ impl Members {
         self.seen.get(&node)
     }
 
+    /// All nodes that were seen.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Seen)> {
+        self.seen.iter().map(|(node, seen)| (*node, seen))
+    }
+
     /// A node is held for something else. How it was before; `None`: it was not seen yet.
     pub fn change(&mut self, peer: &Peer, state: State, now: Duration) -> Option<State> {
         let Some(seen) = self.seen.get_mut(&peer.node) else {
@@ -74,6 +81,7 @@ impl Members {
                 record: None,
                 start: peer.start,
                 goings: VecDeque::new(),
+                goings_ever: 0,
                 compared: None,
             };
             self.seen.insert(peer.node, seen);
@@ -83,6 +91,7 @@ impl Members {
         let is_anew = peer.start != seen.start;
         if is_there(seen.state) && (is_anew || !is_there(state)) {
             seen.goings.push_back(now);
+            seen.goings_ever += 1;
             if seen.goings.len() > GOINGS_MAX {
                 seen.goings.pop_front();
             }

@@ -1,6 +1,35 @@
 //! What becomes of the cluster when a node is lost.
 
+use super::roster::{Presence, Roster};
+use crate::failover::choice::Nobody;
 use crate::failover::decided::Decided;
+use crate::failover::settings::Setting;
+use crate::membership::peer::State;
+use crate::span;
+
+/// Why no other node would take the primary's place by itself, or why nobody does; `None`: one may.
+pub fn of(roster: &Roster<'_>, why_nobody: Option<Nobody>) -> Option<String> {
+    let decided = no_failover(roster.decided).map(str::to_owned);
+    decided
+        .or_else(|| why_nobody.map(|why| format!("no automatic failover: {why}")))
+        .or_else(|| all_lag(roster))
+}
+
+/// Of the replicas that are there, each is known to lack more than is allowed.
+fn all_lag(roster: &Roster<'_>) -> Option<String> {
+    let limit = roster.decided.settings().time(Setting::MaxLagOnFailover)?;
+    let is_there = |presence| matches!(presence, Presence::Here | Presence::Seen(State::Alive));
+    let is_candidate = |node| roster.decided.candidates().any(|(candidate, _)| candidate == node);
+    let rows = roster.rows();
+    let replicas =
+        rows.iter().filter(|row| !row.is_primary && is_there(row.presence) && is_candidate(row.node));
+    let lags: Vec<u128> = replicas.filter_map(|row| Some(u128::from(row.record?.lag_ms))).collect();
+    let all = !lags.is_empty() && lags.iter().all(|lag| *lag > limit.as_millis());
+    all.then(|| {
+        let limit = span::shown(limit);
+        format!("no automatic failover: each replica lacks more than max_lag_on_failover ({limit}) allows")
+    })
+}
 
 /// Why no other node would take the primary's place by itself; `None`: one may.
 pub fn no_failover(decided: &Decided) -> Option<&'static str> {

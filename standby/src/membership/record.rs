@@ -47,6 +47,7 @@ impl Record {
             Part::Undecided => 0,
             Part::Replica => 1,
             Part::Primary => 2,
+            Part::Witness => 3,
         };
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         let mut bytes = vec![VERSION, part, flag(self.whole, WHOLE) | flag(self.clock_off, CLOCK_OFF)];
@@ -72,6 +73,7 @@ impl Record {
             0 => Part::Undecided,
             1 => Part::Replica,
             2 => Part::Primary,
+            3 => Part::Witness,
             _ => return None,
         };
         let flags = reader.u8()?;

@@ -16,14 +16,16 @@ use super::peers::{self, Copies};
 use super::surroundings::{self, Herald, Surroundings};
 use crate::config::{NodeConfig, Secret};
 use crate::decisions::raft::{Decisions, Pace, Started};
-use crate::failover::choice::Standing;
+use crate::failover::choice::{Nobody, Standing};
 use crate::failover::decided::Decided;
+use crate::failover::settings::Setting;
 use crate::failover::timing::Timing;
 use crate::membership::datagram::GossipKey;
 use crate::membership::gossip;
 use crate::membership::members::Members;
 use crate::membership::record::Record;
 use crate::peer::Identity;
+use crate::quiet::Quiet;
 use crate::replication::upstream::FollowOptions;
 
 /// Takes part in decisions.
@@ -33,14 +35,15 @@ pub(super) async fn start(
     standing: impl Fn() -> Standing + Send + Sync + 'static,
 ) -> Result<Started> {
     let path = control_path(config)?;
-    let pace = pace(&timing(config));
+    let own = config.cluster.lease;
+    let pace = |decided: &Decided| pace(&Timing::of_lease(lease(decided, own)));
     let started = Decisions::start(&path, identity, pace, standing).await;
     started.with_context(|| format!("cannot take part in decisions with {}", path.display()))
 }
 
-/// How failover is timed.
-pub(super) fn timing(config: &NodeConfig) -> Timing {
-    Timing::of_lease(config.cluster.lease)
+/// How long leases are: as was decided, or as the node's file says.
+fn lease(decided: &Decided, own: Duration) -> Duration {
+    decided.settings().time(Setting::Lease).unwrap_or(own)
 }
 
 /// A leader is missed well before a lease ends.
@@ -73,26 +76,25 @@ pub(super) async fn bind_gossip(address: SocketAddr) -> Result<UdpSocket> {
     UdpSocket::bind(address).await.with_context(|| format!("cannot listen on {address} (UDP)"))
 }
 
+/// What was decided, who is there, and why nobody was promoted.
+pub(super) type Views =
+    (watch::Receiver<Arc<Decided>>, watch::Receiver<Arc<Members>>, watch::Receiver<Option<Nobody>>);
+
 /// Makes the one who keeps everybody informed of the cluster.
 pub(super) fn herald(
     config: &NodeConfig,
     listeners: &Listeners,
     copies: &Copies,
     part: &watch::Sender<Part>,
-    decisions: &Decisions,
-    decided: &watch::Sender<Arc<Decided>>,
-    members: &watch::Sender<Arc<Members>>,
+    Started { decisions, .. }: &Started,
+    (decided, members, why_nobody): Views,
 ) -> Result<Herald> {
     let here = address(config)?;
     let zeo = |zeo_ro| surroundings::reachable(listeners.address(zeo_ro), &here);
     let own = Record { zeo: zeo(false), zeo_ro: zeo(true), ..Record::unsaid() };
     let own = watch::Sender::new(own);
-    let surroundings = Surroundings {
-        me: decisions.me(),
-        decided: decided.subscribe(),
-        members: members.subscribe(),
-        own: own.subscribe(),
-    };
+    let surroundings =
+        Surroundings { me: decisions.me(), decided, members, own: own.subscribe(), why_nobody };
     Ok(Herald {
         cluster: config.cluster.name.clone(),
         join: config.cluster.join.clone(),
@@ -111,6 +113,7 @@ pub(super) fn gossip(
     socket: UdpSocket,
     herald: &Herald,
     members: watch::Sender<Arc<Members>>,
+    quiet: Quiet,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + use<>> {
     let Secret::Bytes(secret) = &config.cluster.secret else { bail!("a node of a cluster needs its secret") };
@@ -119,11 +122,15 @@ pub(super) fn gossip(
         key: GossipKey::derive(secret, &config.cluster.name),
         node: herald.surroundings.me,
         address: address(config)?,
-        pace: crate::membership::pace::of_lease(config.cluster.lease),
+        pace: crate::membership::pace::of_lease(lease(
+            &herald.surroundings.decided.borrow(),
+            config.cluster.lease,
+        )),
         belong: herald.belong.subscribe(),
         decided: herald.surroundings.decided.clone(),
         own: herald.own.subscribe(),
         members,
+        quiet,
     };
     Ok(gossip::gossip(setup, stopped))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::auto::{address, control_path, start};
@@ -16,6 +17,7 @@ use crate::decisions::raft::{Decisions, GONE, Started, random};
 use crate::failover::choice::Standing;
 use crate::failover::decided::Decided;
 use crate::failover::entry::{Cause, Ceilings, Entry, LeaseMark, Member, NodeId};
+use crate::failover::settings::{Change, Settings};
 use crate::peer::Identity;
 
 /// How long one attempt to join or to have something decided may take.
@@ -40,14 +42,17 @@ fn member(config: &NodeConfig) -> Member {
 /// Makes a cluster of this node alone, of which it is the primary, for storages with so many epochs behind them.
 pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: u64) -> Result<()> {
     let path = control_path(config)?;
-    let acks = config.replication.acks.map_or(0, |acks| acks.needed);
+    let acks = config.replication.acks.needed;
+    let settings = Settings::default();
     let by = format!("standby init at {}", config.node.name);
     let node = node_of(&path)?;
-    let founding = founding(node, member(config), epoch, Ceilings::default(), acks, by);
+    let founding = founding(node, member(config), epoch, Ceilings::default(), (&settings, acks), by);
     if let Err(known) = found(&path, random(), &founding)? {
         bail!("this node belongs to a cluster already ({known})");
     }
-    let nobody = || Standing { ready: false, clock_off: false, epoch: 0, lasts: Vec::new() };
+    let (lasts, known) = (Vec::new(), Vec::new());
+    let nobody = Standing { ready: false, clock_off: false, epoch: 0, lasts, known };
+    let nobody = move || nobody.clone();
     let Started { decisions, .. } = start(config, identity, nobody).await?;
     let created = complete(config, &decisions, &founding).await;
     decisions.stop().await;
@@ -64,7 +69,7 @@ pub(super) fn begin_anew(
 ) -> Result<()> {
     let epoch = before.mark().epoch + EPOCHS_APART;
     // Nobody is there to acknowledge anything.
-    let founding = founding(node, member(config), epoch, before.ceilings(), 0, by);
+    let founding = founding(node, member(config), epoch, before.ceilings(), (before.settings(), 0), by);
     let charter = refound(&control_path(config)?, &founding, others)?;
     warn!(%charter, "the log of the cluster is begun anew with this node alone");
     Ok(())
@@ -75,14 +80,16 @@ fn founding(
     member: Member,
     epoch: u64,
     ceilings: Ceilings,
-    acks: usize,
+    (settings, acks): (&Settings, usize),
     by: String,
 ) -> Founding {
+    let mut changes = settings.as_changes();
+    changes.push(Change { name: "acks".to_owned(), value: Some(acks.to_string()) });
     let after = LeaseMark { epoch, seq: 0 };
     let entries = vec![
         Entry::Create { epoch, ceilings },
         Entry::Join { node, member },
-        Entry::Acknowledge { acks },
+        Entry::Set { changes },
         Entry::Promote { node, after, cause: Cause::Operator, used: None },
     ];
     Founding { by, entries }
@@ -164,6 +171,24 @@ async fn join(config: &NodeConfig, decisions: &Decisions, others: &Addresses) ->
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Lets the cluster know when the node's file says something else of it, until the task is dropped.
+pub(super) async fn keep_member(mut file: watch::Receiver<Arc<NodeConfig>>, decisions: Decisions) {
+    file.mark_unchanged();
+    while file.changed().await.is_ok() {
+        let member = member(&file.borrow_and_update());
+        let me = decisions.me();
+        let is_known =
+            || decisions.known().borrow().decided.members().get(&me).is_none_or(|known| *known == member);
+        while !is_known() {
+            let entry = Entry::Join { node: me, member: member.clone() };
+            if let Err(error) = decisions.propose(entry, &member.name, ATTEMPT).await {
+                debug!(%error, "the cluster does not know yet what the file says");
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The I/O around [`Failover`]: carries out what the machine decides for this node.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,17 +11,20 @@ use tracing::{debug, error, info, warn};
 use zeo_proto::Tid;
 
 use super::handover::{best_successor, drained, objections};
+use super::packs::Packs;
 use super::peers::Copies;
+use super::tuning::{Tuning, acknowledgements, own_settings};
+use crate::config::NodeConfig;
 use crate::decisions::raft::{Decisions, Ordered, Started};
 use crate::decisions::state::News;
 use crate::door::{Keeper, Readiness};
-use crate::failover::choice::Standing;
+use crate::failover::choice::{Nobody, Standing};
 use crate::failover::decided::Decided;
 use crate::failover::entry::{Ceilings, NodeId};
 use crate::failover::lease::{LeaseView, since_boot};
 use crate::failover::machine::{Action, Clock, Event, Failover};
 use crate::failover::order::{Order, Outcome};
-use crate::failover::timing::Timing;
+use crate::membership::members::Members;
 use crate::service::acks::AckOptions;
 use crate::service::gate::Hold;
 use crate::service::recess::Recess;
@@ -37,6 +41,8 @@ pub(crate) enum Part {
     Undecided,
     Replica,
     Primary,
+    /// It has no copy, and votes.
+    Witness,
 }
 
 /// What the conductor moves.
@@ -53,10 +59,14 @@ pub(super) struct Stage {
     pub(super) refound: watch::Sender<Option<String>>,
     /// What was decided, but for leases, which change all the time.
     pub(super) decided: watch::Sender<Arc<Decided>>,
-    /// How acknowledgements are waited for, if the cluster asks for them.
-    pub(super) acks: AckOptions,
     /// Until when this node may commit.
     pub(super) lease: LeaseView,
+    /// What the node's file says, as it may be read anew.
+    pub(super) config: watch::Receiver<Arc<NodeConfig>>,
+    pub(super) tuning: Tuning,
+    pub(super) members: watch::Receiver<Arc<Members>>,
+    pub(super) why_nobody: watch::Sender<Option<Nobody>>,
+    pub(super) packs: Packs,
 }
 
 /// How far the copies are, of a node whose clock may be off.
@@ -69,6 +79,7 @@ pub(super) fn standing(copies: &Copies, clock_off: bool) -> Standing {
         clock_off,
         epoch: epochs.min().unwrap_or(0),
         lasts,
+        known: copies.values().map(|copy| copy.progress().borrow().upstream.unwrap_or_default()).collect(),
     }
 }
 
@@ -77,19 +88,16 @@ fn clock() -> Clock {
 }
 
 /// Does as the machine says, until the node stops.
-pub(super) async fn conduct(
-    started: Started,
-    timing: Timing,
-    stage: Stage,
-    mut stopped: watch::Receiver<bool>,
-) {
+pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::Receiver<bool>) {
     let Started { decisions, decided, mut news, mut orders, .. } = started;
     let (events, mut happened) = mpsc::unbounded_channel();
     let start = RandomState::new().hash_one(SystemTime::now());
-    let (machine, actions) = Failover::new(decisions.me(), start, timing, decided, clock());
+    let own = own_settings(&stage.config.borrow());
+    let (machine, actions) = Failover::new(decisions.me(), start, own, decided, clock());
+    let (mut config, mut members) = (stage.config.clone(), stage.members.clone());
+    config.mark_unchanged();
     let mut conductor = Conductor {
         machine,
-        timing,
         decisions,
         stage: Arc::new(stage),
         events,
@@ -97,10 +105,12 @@ pub(super) async fn conduct(
         watching: JoinSet::new(),
         recesses: Arc::default(),
         handing: None,
+        acks: None,
+        goings: BTreeMap::new(),
     };
     conductor.act(actions);
-    let mut ticks =
-        tokio::time::interval((timing.lease / 40).clamp(Duration::from_millis(5), Duration::from_millis(50)));
+    let tick = conductor.machine.timing().lease / 40;
+    let mut ticks = tokio::time::interval(tick.clamp(Duration::from_millis(5), Duration::from_millis(50)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
@@ -114,7 +124,21 @@ pub(super) async fn conduct(
                 conductor.obey(ordered);
                 continue;
             }
-            _ = ticks.tick() => Event::Tick { used: used(&conductor.stage.copies) },
+            Ok(()) = config.changed() => {
+                Event::Reloaded { own: own_settings(&config.borrow_and_update()) }
+            }
+            Ok(()) = members.changed() => {
+                let members = members.borrow_and_update().clone();
+                for node in conductor.gone(&members) {
+                    conductor.handle(Event::Gone { node });
+                }
+                continue;
+            }
+            _ = ticks.tick() => {
+                let copies = &conductor.stage.copies;
+                let confirmed = copies.values().map(|copy| copy.service().confirmed()).min().flatten();
+                Event::Tick { used: used(copies), confirmed }
+            }
             () = stops(&mut stopped) => {
                 conductor.handle(Event::Stop);
                 let released = async { while conductor.running.join_next().await.is_some() {} };
@@ -142,9 +166,22 @@ async fn stops(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
+/// Writes of nodes that come and go.
+fn tell_of_bans(before: &Decided, after: &Decided) {
+    let name = |node: &NodeId| after.members().get(node).map(|member| member.name.clone());
+    for node in after.suspended().keys().filter(|node| !before.suspended().contains_key(node)) {
+        warn!(
+            node = name(node),
+            "a node comes and goes: for a while it is promoted only where no other can be"
+        );
+    }
+    for node in before.suspended().keys().filter(|node| !after.suspended().contains_key(node)) {
+        info!(node = name(node), "the ban of a node that came and went has ended");
+    }
+}
+
 struct Conductor {
     machine: Failover,
-    timing: Timing,
     decisions: Decisions,
     stage: Arc<Stage>,
     events: mpsc::UnboundedSender<Event>,
@@ -155,6 +192,10 @@ struct Conductor {
     /// While this node does not commit, or hands over, clients' votes wait.
     recesses: Arc<Vec<Recess>>,
     handing: Option<Handing>,
+    /// What is waited for while this node commits, and of which nodes it is not.
+    acks: Option<(AckOptions, BTreeSet<String>)>,
+    /// How often each node has gone, as far as that is known here.
+    goings: BTreeMap<NodeId, u64>,
 }
 
 /// A switchover on its way.
@@ -171,6 +212,9 @@ impl Conductor {
     fn handle(&mut self, event: Event) {
         let before = self.machine.lease_until();
         let actions = self.machine.handle(clock(), event);
+        if self.acks.is_some() {
+            self.require_acknowledgements();
+        }
         let until = self.machine.lease_until();
         if until != before {
             self.take_lease(until);
@@ -186,10 +230,52 @@ impl Conductor {
         self.stage.decided.send_if_modified(|told| {
             let is_news = !decided.differs_by_leases_only(told);
             if is_news {
+                if decided.settings() != told.settings() {
+                    self.stage.tuning.apply(&self.stage.config.borrow(), decided.settings());
+                }
+                tell_of_bans(told, decided);
                 *told = Arc::new(decided.clone());
             }
             is_news
         });
+        self.stage.why_nobody.send_if_modified(|told| {
+            let why = self.machine.why_nobody();
+            std::mem::replace(told, why) != why
+        });
+    }
+
+    /// The nodes that have gone since this was asked last, as often as they have.
+    fn gone(&mut self, members: &Members) -> Vec<NodeId> {
+        let mut gone = Vec::new();
+        for (node, seen) in members.iter() {
+            let known = self.goings.insert(node, seen.goings_ever).unwrap_or(0);
+            gone.extend((known..seen.goings_ever).map(|_| node));
+        }
+        gone
+    }
+
+    /// Sees to it that clients wait for as many replicas as the last lease says, and for those that count.
+    fn require_acknowledgements(&mut self) {
+        let decided = self.machine.decided();
+        let config = self.stage.config.borrow().clone();
+        let options = acknowledgements(&config, decided.settings(), self.machine.acks());
+        let disabled = decided.members().iter().filter(|(node, _)| decided.is_disabled(**node));
+        let uncounted: BTreeSet<String> = disabled.map(|(_, member)| member.name.clone()).collect();
+        let wanted = Some((options, uncounted.clone()));
+        if self.acks == wanted {
+            return;
+        }
+        self.acks = wanted;
+        self.watching.abort_all();
+        for copy in self.stage.copies.values() {
+            let service = copy.service();
+            if service.change_acknowledgements(options, uncounted.clone()) {
+                copy.followers().acknowledge_all(service);
+            }
+            if options.needed > 0 {
+                self.watching.spawn(service.clone().watch_acknowledgements(options));
+            }
+        }
     }
 
     /// The lease is another: so are the ceilings.
@@ -210,7 +296,7 @@ impl Conductor {
             debug!(?action, "failover");
             match action {
                 Action::Propose(entry) => {
-                    let (decisions, limit) = (self.decisions.clone(), self.timing.lease);
+                    let (decisions, limit) = (self.decisions.clone(), self.machine.timing().lease);
                     let stage = self.stage.clone();
                     self.running.spawn(async move {
                         if let Err(error) = decisions.propose(entry, &stage.name, limit).await {
@@ -232,10 +318,9 @@ impl Conductor {
 
     fn ask(&mut self, round: u64) {
         info!("the primary does not renew its lease: asking who could take its place");
-        let candidates: Vec<NodeId> = self.machine.decided().candidates().map(|(node, _)| node).collect();
-        for node in candidates {
+        for node in self.machine.decided().asked() {
             let (decisions, events) = (self.decisions.clone(), self.events.clone());
-            let limit = self.timing.answers_within;
+            let limit = self.machine.timing().answers_within;
             self.running.spawn(async move {
                 if let Some(standing) = decisions.ask_standing(node, limit).await {
                     let _ = events.send(Event::Answered { round, node, standing });
@@ -257,6 +342,9 @@ impl Conductor {
                 _ => Err(format!("{} has become the primary", name.as_deref().unwrap_or("another node"))),
             });
         }
+        if *self.stage.part.borrow() == Part::Witness {
+            return; // it has nothing that could follow
+        }
         self.stage.part.send_replace(Part::Replica);
         self.stage.target.send_replace(Some(primary));
     }
@@ -264,6 +352,7 @@ impl Conductor {
     fn leave_office(&mut self) {
         self.stage.read_write.set(Readiness::Closed);
         self.watching.abort_all();
+        self.acks = None;
         self.begin_recess();
         self.stage.copies.values().for_each(|copy| copy.service().hold_what_waits());
     }
@@ -301,6 +390,17 @@ impl Conductor {
                     self.handing = Some(Handing { to: name, since: Instant::now(), outcome, missing });
                     self.handle(Event::HandOver { to, within });
                 }
+            }
+            Order::Pack { .. } if *self.stage.part.borrow() != Part::Primary => {
+                let _ = outcome.send(Err("it is not the primary now".to_owned()));
+            }
+            Order::Pack { storage, until, by } => {
+                let begun = self.stage.packs.begin(storage.as_deref(), Tid::new(until), &by);
+                let _ = outcome.send(begun.map(|names| names.join(", ")));
+            }
+            Order::Packs => {
+                let told = serde_json::to_string(&self.stage.packs.list());
+                let _ = outcome.send(Ok(told.expect("it can be written as JSON")));
             }
             Order::Refound { by } => {
                 let _ = outcome.send(self.refound(by));
@@ -387,19 +487,13 @@ impl Conductor {
     }
 
     fn open(&mut self, above: zeo_proto::Oid) {
-        self.watching.abort_all();
-        let needed = self.machine.decided().acks();
         for copy in self.stage.copies.values() {
             let service = copy.service();
             service.oids().observe(above);
             service.hold(Hold::Lease(self.stage.lease.clone()));
-            if needed > 0 {
-                let acks = AckOptions { needed, ..self.stage.acks };
-                service.require_acknowledgements(acks);
-                copy.followers().acknowledge_all(service);
-                self.watching.spawn(service.clone().watch_acknowledgements(acks));
-            }
         }
+        self.acks = None;
+        self.require_acknowledgements();
         self.recesses = Arc::default();
         info!("committing for clients");
         self.stage.part.send_replace(Part::Primary);

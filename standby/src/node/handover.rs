@@ -61,6 +61,7 @@ fn of_the_cluster(decided: &Decided, me: NodeId, to: NodeId) -> Vec<String> {
         None => found.push("it does not belong to the cluster".to_owned()),
         Some(member) if to == me => found.push(format!("{} is the primary", member.name)),
         Some(member) if !member.electable => found.push(format!("{} is not electable", member.name)),
+        Some(member) if decided.is_disabled(to) => found.push(format!("{} is disabled", member.name)),
         Some(member) if decided.is_banned(to) => found.push(format!("{} is banned", member.name)),
         Some(_) => {}
     }

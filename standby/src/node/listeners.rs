@@ -3,19 +3,17 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tracing::info;
 
+use super::tuning::Tuning;
 use crate::config::NodeConfig;
 use crate::door::{Door, Keeper};
 use crate::listener::{ListenAddress, Listener};
 use crate::server::Served;
-use crate::tls::{self, ClientCertificate};
 
 /// The doors of a node's listeners; `None`: nobody comes in there. Clones are the same.
 #[derive(Clone)]
@@ -30,20 +28,13 @@ pub(crate) struct Doors {
 pub(super) struct Listeners {
     zeo: Option<Listener>,
     zeo_ro: Option<Listener>,
-    tls: Option<TlsAcceptor>,
-    parked_max: usize,
-    behind_limit: Duration,
 }
 
 impl Listeners {
     pub(super) async fn bind(config: &NodeConfig) -> Result<Self> {
-        let tls = config.tls.as_ref().map(|options| tls::acceptor(options, ClientCertificate::Required));
         Ok(Self {
             zeo: bind(config.listen.zeo.as_ref()).await?,
             zeo_ro: bind(config.listen.zeo_ro.as_ref()).await?,
-            tls: tls.transpose()?,
-            parked_max: config.limits.parked_max,
-            behind_limit: config.replication.catch_up_limit,
         })
     }
 
@@ -56,9 +47,11 @@ impl Listeners {
     }
 
     /// Where clients come in, as the doors' keepers say.
-    pub(super) fn doors(&self, read_write: &Keeper, read_only: &Keeper) -> Doors {
-        let read_write = self.zeo.as_ref().map(|_| read_write.read_write(self.parked_max));
-        let read_only = self.zeo_ro.as_ref().map(|_| read_only.read_only(self.parked_max, self.behind_limit));
+    pub(super) fn doors(&self, read_write: &Keeper, read_only: &Keeper, tuning: &Tuning) -> Doors {
+        let parked_max = || tuning.parked_max.subscribe();
+        let read_write = self.zeo.as_ref().map(|_| read_write.read_write(parked_max()));
+        let behind_limit = || tuning.behind_limit.subscribe();
+        let read_only = self.zeo_ro.as_ref().map(|_| read_only.read_only(parked_max(), behind_limit()));
         Doors { read_write, read_only }
     }
 
@@ -67,6 +60,7 @@ impl Listeners {
         self,
         served: &Arc<Served>,
         doors: Doors,
+        tuning: &Tuning,
         peer: Option<SocketAddr>,
         admin: &[SocketAddr],
         stopped: &watch::Receiver<bool>,
@@ -78,7 +72,7 @@ impl Listeners {
             let (Some(listener), Some(door)) = (listener, door) else { continue };
             ready.push_str(&format!(" {name}={}", listener.address));
             info!(listener = name, address = %listener.address, "serving");
-            tasks.spawn(listener.serve(served.clone(), door, self.tls.clone(), stopped.clone()));
+            tasks.spawn(listener.serve(served.clone(), door, tuning.tls.subscribe(), stopped.clone()));
         }
         if let Some(peer) = peer {
             ready.push_str(&format!(" peer={peer}"));

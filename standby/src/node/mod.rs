@@ -8,15 +8,19 @@ mod handover;
 mod listeners;
 mod losses;
 mod mend;
+mod packs;
 mod peers;
 mod readiness;
+mod reload;
 mod surroundings;
+mod tuning;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -25,17 +29,23 @@ pub(crate) use self::conductor::Part;
 use self::conductor::Stage;
 pub(crate) use self::listeners::Doors;
 use self::listeners::Listeners;
+pub(crate) use self::packs::Packs;
 pub(crate) use self::peers::Copies;
 pub(crate) use self::readiness::{of as readiness_of_all, of_copy as readiness_of};
+use self::reload::Reload;
+pub(crate) use self::reload::ReloadOrders;
 pub(crate) use self::surroundings::Surroundings;
+use self::tuning::Tuning;
 use crate::config::{NodeConfig, Role};
 use crate::control;
 use crate::door::{Keeper, Readiness};
 use crate::failover::lease::{LeaseView, since_boot};
+use crate::failover::settings::Settings;
 use crate::membership::members::Members;
 use crate::opening::{self, ServiceSettings};
 use crate::peer::PeerListener;
-use crate::process::{Signals, run_until_done};
+use crate::process::{Asked, Signals, run_until_done};
+use crate::quiet::Quiet;
 use crate::replication::copy::Copy;
 use crate::replication::message::Recovery;
 use crate::replication::run::Compression;
@@ -45,9 +55,19 @@ use crate::server::Served;
 /// How long the connections may take to end when the node stops.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
-/// Runs the node until SIGTERM or SIGINT. `on_user_signal` is called at each SIGUSR2.
-pub fn run(config: NodeConfig, on_user_signal: fn()) -> Result<()> {
-    run_until_done(on_user_signal, |signals| node(config, signals))
+/// Runs the node until SIGTERM or SIGINT. Its file is read anew at SIGHUP; `refilter` is called with what is to be logged then.
+/// `on_user_signal` is called at each SIGUSR2.
+pub fn run(config: NodeConfig, path: &Path, refilter: fn(Option<&str>), on_user_signal: fn()) -> Result<()> {
+    let file = NodeFile { path: path.to_owned(), config: watch::Sender::new(Arc::new(config)), refilter };
+    run_until_done(on_user_signal, |signals| node(file, signals))
+}
+
+/// The file that a node was started with.
+struct NodeFile {
+    path: PathBuf,
+    /// What it says, as far as it has taken effect.
+    config: watch::Sender<Arc<NodeConfig>>,
+    refilter: fn(Option<&str>),
 }
 
 /// Makes a cluster of this node alone: `standby init`.
@@ -60,7 +80,8 @@ pub fn create_cluster(config: NodeConfig) -> Result<()> {
                     "the node says its role itself: with `role = \"auto\"` in [node] the cluster decides it"
                 );
             };
-            let identity = peers::identity(&config)?.context("a node of a cluster needs its secret")?;
+            let identity = peers::identity(&config, &Quiet::default())?
+                .context("a node of a cluster needs its secret")?;
             let specs = config.storages.clone();
             let settings = service_settings(&config);
             let opened = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
@@ -93,21 +114,25 @@ fn service_settings(config: &NodeConfig) -> ServiceSettings {
     }
 }
 
-async fn node(config: NodeConfig, mut signals: Signals) -> Result<()> {
-    while let Some(again) = run_once(&config, &mut signals).await? {
+async fn node(file: NodeFile, mut signals: Signals) -> Result<()> {
+    while let Some(again) = run_once(&file, &mut signals).await? {
+        let config = file.config.borrow().clone();
         again.prepare(&config).await?;
     }
     Ok(())
 }
 
 /// Runs until the node is to stop, or must start once more.
-async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<Again>> {
+async fn run_once(node_file: &NodeFile, signals: &mut Signals) -> Result<Option<Again>> {
+    let file = &node_file.config;
+    let config = &*file.borrow().clone();
     let NodeConfig { node, zeo, limits, storages, .. } = config;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let started = SystemTime::now();
     // Bound first: a port that is taken is found before a large file is indexed.
     let listeners = Listeners::bind(config).await?;
-    let identity = peers::identity(config)?;
+    let quiet = Quiet::default();
+    let identity = peers::identity(config, &quiet)?;
     let peer = match (&config.listen.peer, &identity) {
         (Some(address), Some(identity)) => Some(peers::bind(address, identity).await?),
         _ => None,
@@ -119,6 +144,7 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
     };
     let admin = control::bind(config).await?;
     let admin_addresses: Vec<_> = admin.iter().filter_map(control::Socket::tcp_address).collect();
+    let acceptor = tuning::acceptor(config)?;
     let settings = service_settings(config);
     let specs = storages.clone();
     let services = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
@@ -126,7 +152,9 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
         services = services => services.map_err(|panic| anyhow!(panic))??,
         _ = signals.stop() => return Ok(None), // nothing is lost: an index in the making is made again
     };
-    let served = Arc::new(Served::new(services, zeo.encoding, limits.clients));
+    let mut served = Served::new(services, zeo.encoding, limits.clients);
+    served.quiet = quiet.clone();
+    let served = Arc::new(served);
 
     let copies = served.storages().map(|service| {
         let copy = Copy::open(&node.name, service.clone())?;
@@ -136,15 +164,18 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
     losses::note_own(&copies).await;
     info!(node = %node.name, group = %node.group, role = ?node.role, "starting");
 
+    let packs = Packs::new(&copies);
     let (stop, stopped) = watch::channel(false);
     let mut background = JoinSet::new();
     let mut conductors = JoinSet::new();
-    let undecided = Part::Undecided;
     let (part, _) = watch::channel(match node.role {
         Role::Primary => Part::Primary,
         Role::Replica => Part::Replica,
-        Role::Auto | Role::Witness => undecided,
+        Role::Auto => Part::Undecided,
+        Role::Witness => Part::Witness,
     });
+    let tuning = Tuning::new(&served, &copies, acceptor);
+    tuning.apply(config, &Settings::default());
     let mut decided = None;
     let mut surroundings = None;
     let mut lease = None;
@@ -158,11 +189,14 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
             let started = auto::start(config, identity.clone(), standing).await?;
             decided = Some(started.decisions.clone());
             let known = watch::Sender::new(Arc::new(started.decided.clone()));
+            tuning.apply(config, started.decided.settings());
+            let why_nobody = watch::Sender::new(None);
+            let seen = members.subscribe();
             let socket = gossip.context("a node that other nodes cannot reach")?;
-            let herald =
-                auto::herald(config, &listeners, &copies, &part, &started.decisions, &known, &members)?;
+            let views = (known.subscribe(), members.subscribe(), why_nobody.subscribe());
+            let herald = auto::herald(config, &listeners, &copies, &part, &started, views)?;
             surroundings = Some(herald.surroundings.clone());
-            let gossiping = auto::gossip(config, socket, &herald, members, stopped.clone())?;
+            let gossiping = auto::gossip(config, socket, &herald, members, quiet.clone(), stopped.clone())?;
             conductors.spawn(gossiping);
             background.spawn(herald.serve());
             let (target, targets) = watch::channel(None);
@@ -170,10 +204,10 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
             let options = FollowOptions {
                 recovery: Recovery::Full,
                 compression: config.replication.compression.unwrap_or(Compression::None),
-                follow_pack: config.replication.follow_pack,
             };
             let decisions = started.decisions.clone();
             background.spawn(auto::follow(targets, idle, decisions, options, identity, copies.clone()));
+            background.spawn(belonging::keep_member(file.subscribe(), started.decisions.clone()));
             let (founding, others) = (started.founding.clone(), started.others.clone());
             let decisions = started.decisions.clone();
             background.spawn(losses::keep_noting(decisions.known(), copies.clone()));
@@ -196,22 +230,23 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
                 idle: idles,
                 part: part.clone(),
                 decided: known,
-                acks: config.replication.acks.unwrap_or_default(),
                 refound: refound.clone(),
                 lease: lease_view,
+                config: file.subscribe(),
+                tuning: tuning.clone(),
+                members: seen,
+                why_nobody,
+                packs: packs.clone(),
             };
-            let conducting = conductor::conduct(started, auto::timing(config), stage, stopped.clone());
+            let conducting = conductor::conduct(started, stage, stopped.clone());
             conductors.spawn(conducting);
             (read_write, read_only)
         }
         Role::Primary => {
             for copy in copies.values() {
                 copy.begin_epoch(&node.name).await?;
-                if let Some(acks) = config.replication.acks {
-                    copy.service().require_acknowledgements(acks);
-                    background.spawn(copy.service().clone().watch_acknowledgements(acks));
-                }
             }
+            background.spawn(tuning::keep_acknowledgements(file.subscribe(), copies.clone()));
             (Keeper::new(Readiness::Open), Keeper::new(Readiness::Open))
         }
         Role::Replica => {
@@ -224,16 +259,8 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
         }
     };
     if let (Some(upstream), Some(identity)) = (config.upstream.clone(), identity.clone()) {
-        let options = FollowOptions {
-            recovery: upstream.recovery,
-            compression: upstream.compression,
-            follow_pack: config.replication.follow_pack,
-        };
-        let copies = copies.clone();
-        background.spawn(async move {
-            let (_never, mut changed) = watch::channel(());
-            peers::follow_upstream(&upstream.addresses, options, &identity, &copies, &mut changed).await;
-        });
+        let options = FollowOptions { recovery: upstream.recovery, compression: upstream.compression };
+        background.spawn(peers::follow_configured(file.subscribe(), options, identity, copies.clone()));
     }
     if let Some(peer) = peer {
         background.spawn(peers::serve(
@@ -245,9 +272,10 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
         ));
     }
     background.spawn(control::keep_lag_log(copies.clone()));
-    let doors = listeners.doors(&read_write, &read_only);
+    let (reload, mut reloads) = mpsc::channel(1);
+    let doors = listeners.doors(&read_write, &read_only, &tuning);
     let subject = control::Subject {
-        config: config.clone(),
+        config: file.subscribe(),
         copies: copies.clone(),
         started,
         part: part.subscribe(),
@@ -255,16 +283,37 @@ async fn run_once(config: &NodeConfig, signals: &mut Signals) -> Result<Option<A
         doors: doors.clone(),
         decisions: decided.clone(),
         surroundings,
+        reload,
+        quiet: quiet.clone(),
+        packs: packs.clone(),
     };
     conductors.spawn(control::serve(admin, subject, stopped.clone()));
-    let serving = listeners.serve(&served, doors, peer_address, &admin_addresses, &stopped)?;
-    let repairs = tokio::select! {
-        signal = signals.stop() => {
-            info!(signal, "stopping");
-            None
-        }
-        again = again::asked_for(&copies, decided.as_ref(), refound.subscribe()) => Some(again),
+    let serving = listeners.serve(&served, doors, &tuning, peer_address, &admin_addresses, &stopped)?;
+    let reloading = Reload {
+        path: &node_file.path,
+        file,
+        tuning: &tuning,
+        decisions: decided.as_ref(),
+        refilter: node_file.refilter,
     };
+    let mut again = Box::pin(again::asked_for(&copies, decided.as_ref(), refound.subscribe()));
+    let repairs = loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop(signal) => {
+                    info!(signal, "stopping");
+                    break None;
+                }
+                Asked::Reload => drop(reloading.run("SIGHUP")),
+            },
+            Some((by, outcome)) = reloads.recv() => {
+                let _ = outcome.send(reloading.run(&by)); // whoever left reads it in the log
+            }
+            again = &mut again => break Some(again),
+        }
+    };
+    drop(again);
+    quiet.end();
     stop.send_replace(true);
     while conductors.join_next().await.is_some() {}
     background.shutdown().await;

@@ -14,6 +14,7 @@ use crate::decisions::line;
 use crate::decisions::raft::Decisions;
 use crate::listener::ListenAddress;
 use crate::peer::{Backoff, ChannelOptions, Connection, Hello, Identity, PeerListener, dial};
+use crate::quiet::Quiet;
 use crate::replication::copy::Copy;
 use crate::replication::downstream;
 use crate::replication::followers::Peer;
@@ -31,7 +32,7 @@ const STREAM_OPTIONS: ChannelOptions =
 pub(crate) type Copies = Arc<BTreeMap<String, Copy>>;
 
 /// What this node says of itself to others; `None` where it speaks with none.
-pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
+pub(super) fn identity(config: &NodeConfig, quiet: &Quiet) -> Result<Option<Arc<Identity>>> {
     let Secret::Bytes(secret) = &config.cluster.secret else { return Ok(None) };
     let hello = Hello {
         cluster: config.cluster.name.clone(),
@@ -39,7 +40,7 @@ pub(super) fn identity(config: &NodeConfig) -> Result<Option<Arc<Identity>>> {
         group: config.node.group.clone(),
         features: if config.node.electable { vec![ELECTABLE.to_owned()] } else { Vec::new() },
     };
-    Ok(Some(Arc::new(Identity::new(hello, secret)?)))
+    Ok(Some(Arc::new(Identity::new(hello, secret)?.with_quiet(quiet.clone()))))
 }
 
 /// Listens for other nodes.
@@ -105,6 +106,35 @@ async fn serve_one(connection: Connection, group: String, copies: Copies, decisi
             Err(error) => info!(remote = %peer.node, %error, "a stream did not begin"),
         }
     }
+}
+
+/// Follows as the node's file says, until the task is dropped.
+pub(super) async fn follow_configured(
+    mut file: watch::Receiver<Arc<NodeConfig>>,
+    options: FollowOptions,
+    identity: Arc<Identity>,
+    copies: Copies,
+) {
+    let of = |config: &NodeConfig| config.upstream.as_ref().map(|upstream| upstream.addresses.clone());
+    let (known, mut addresses) = watch::channel(of(&file.borrow_and_update()).unwrap_or_default());
+    let follow = async {
+        loop {
+            let upstreams = addresses.borrow_and_update().clone();
+            follow_upstream(&upstreams, options, &identity, &copies, &mut addresses).await;
+        }
+    };
+    let look = async {
+        while file.changed().await.is_ok() {
+            let read = of(&file.borrow_and_update()).unwrap_or_default();
+            known.send_if_modified(|known| {
+                *known != read && {
+                    *known = read;
+                    true
+                }
+            });
+        }
+    };
+    tokio::join!(follow, look);
 }
 
 /// Follows one of the addresses, again and again, until `changed` changes or the task is dropped.

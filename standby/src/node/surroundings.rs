@@ -13,12 +13,13 @@ use zeo_proto::Value;
 use super::conductor::{Part, standing};
 use super::peers::Copies;
 use crate::decisions::raft::Decisions;
+use crate::failover::choice::Nobody;
 use crate::failover::decided::Decided;
 use crate::failover::entry::NodeId;
 use crate::failover::lease::since_boot;
 use crate::membership::clock;
 use crate::membership::members::Members;
-use crate::membership::outlook::no_failover;
+use crate::membership::outlook;
 use crate::membership::record::Record;
 use crate::membership::roster::Roster;
 use crate::membership::view::told_to_clients;
@@ -40,9 +41,17 @@ pub(crate) struct Surroundings {
     pub(super) decided: watch::Receiver<Arc<Decided>>,
     pub(super) members: watch::Receiver<Arc<Members>>,
     pub(super) own: watch::Receiver<Record>,
+    /// Why nobody was promoted, when that was tried last.
+    pub(super) why_nobody: watch::Receiver<Option<Nobody>>,
 }
 
 impl Surroundings {
+    /// Why no other node would take the primary's place by itself, or why nobody does; `None`: one may.
+    pub(crate) fn outlook(&self) -> Option<String> {
+        let why_nobody = *self.why_nobody.borrow();
+        self.with_roster(|roster| outlook::of(&roster, why_nobody))
+    }
+
     /// Shows what is known now.
     pub(crate) fn with_roster<T>(&self, shown: impl FnOnce(Roster<'_>) -> T) -> T {
         let (decided, members) = (self.decided.borrow().clone(), self.members.borrow().clone());
@@ -137,9 +146,9 @@ impl Herald {
     }
 
     fn write_log(&self, told: &mut Told) {
-        let outlook = no_failover(&self.surroundings.decided.borrow());
+        let outlook = self.surroundings.outlook();
         if outlook != told.outlook {
-            match outlook {
+            match &outlook {
                 Some(reason) => warn!("{reason}"),
                 None => info!("another node can take the primary's place by itself"),
             }
@@ -179,7 +188,7 @@ impl Herald {
 /// What was told last.
 #[derive(Default)]
 struct Told {
-    outlook: Option<&'static str>,
+    outlook: Option<String>,
     clock_off: bool,
     announced: Option<(Instant, Value<'static>)>,
 }

@@ -15,6 +15,7 @@ use super::transport::Transport;
 
 /// Connects to a node at `HOST:PORT`.
 pub async fn dial(host_and_port: &str, identity: &Identity) -> Result<Connection, ConnectError> {
+    identity.quiet.over().await;
     let transport = TcpTransport::connect(host_and_port, identity.limits.handshake).await?;
     connect(transport, identity).await
 }
@@ -34,6 +35,7 @@ async fn establish<T: Transport>(
     transport: T,
     identity: &Identity,
 ) -> Result<Connection, ConnectError> {
+    identity.quiet.over().await;
     let limit: Duration = identity.limits.handshake;
     let address = transport.remote();
     let (mut sink, mut source) = transport.split();
@@ -41,5 +43,5 @@ async fn establish<T: Transport>(
         .await
         .map_err(|_| ConnectError::TimedOut(limit))??;
     info!(node = %established.remote.node, %address, version = established.version, ?side, "peer connected");
-    Ok(driver::start(side, &identity.limits, (sink, source), established, address))
+    Ok(driver::start(side, identity, (sink, source), established, address))
 }

@@ -11,11 +11,13 @@ use super::connection::Connection;
 use super::error::Disconnected;
 use super::frame::{PROTECTION_BYTES_MAX, RECORD_FRAMES_BYTES_MAX};
 use super::handshake::Established;
+use super::identity::Identity;
 use super::limits::PeerLimits;
 use super::mux::{Mux, Side};
 use super::seal::{Opener, Sealer};
 use super::shared::Shared;
 use super::transport::{RECORD_BYTES_MAX, RecordSink, RecordSource};
+use crate::quiet::Quiet;
 
 /// How long the other half of a connection may take to say its last, once one has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -23,7 +25,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Starts the tasks of a connection whose handshake is done.
 pub fn start<O: RecordSink, I: RecordSource>(
     side: Side,
-    limits: &PeerLimits,
+    Identity { limits, quiet, .. }: &Identity,
     (sink, source): (O, I),
     established: Established,
     address: String,
@@ -31,7 +33,8 @@ pub fn start<O: RecordSink, I: RecordSource>(
     let Established { sealer, opener, remote, version } = established;
     let mux = Mux::new(side, limits.clone(), Instant::now().into_std());
     let shared = Arc::new(Shared::new(mux, remote, address, version));
-    tokio::spawn(watch(shared.clone(), limits.clone(), (sink, sealer), (source, opener)));
+    let quiet = quiet.clone();
+    tokio::spawn(watch(shared.clone(), limits.clone(), quiet, (sink, sealer), (source, opener)));
     Connection::new(shared)
 }
 
@@ -39,11 +42,12 @@ pub fn start<O: RecordSink, I: RecordSource>(
 async fn watch<O: RecordSink, I: RecordSource>(
     shared: Arc<Shared>,
     limits: PeerLimits,
+    quiet: Quiet,
     (sink, sealer): (O, Sealer),
     (source, opener): (I, Opener),
 ) {
-    let mut writer = tokio::spawn(write(shared.clone(), sink, sealer, limits.idle));
-    let mut reader = tokio::spawn(read(shared.clone(), source, opener));
+    let mut writer = tokio::spawn(write(shared.clone(), sink, sealer, limits.idle, quiet.clone()));
+    let mut reader = tokio::spawn(read(shared.clone(), source, opener, quiet));
     tokio::select! {
         end = &mut reader => {
             let end = end.unwrap_or_else(|error| Disconnected::Lost(error.to_string()));
@@ -90,7 +94,12 @@ fn finish(shared: &Shared, end: Disconnected) {
 }
 
 /// Reads until the end.
-async fn read<I: RecordSource>(shared: Arc<Shared>, mut source: I, mut opener: Opener) -> Disconnected {
+async fn read<I: RecordSource>(
+    shared: Arc<Shared>,
+    mut source: I,
+    mut opener: Opener,
+    quiet: Quiet,
+) -> Disconnected {
     let mut plain = vec![0; RECORD_BYTES_MAX]; // stays in the cache; messages are copied out of it
     loop {
         let sealed = match source.next(RECORD_BYTES_MAX).await {
@@ -98,6 +107,7 @@ async fn read<I: RecordSource>(shared: Arc<Shared>, mut source: I, mut opener: O
             Ok(None) => return Disconnected::Lost("the peer hung up".to_owned()),
             Err(error) => return Disconnected::Lost(error.to_string()),
         };
+        quiet.over().await;
         let record = match opener.open(sealed, &mut plain) {
             Ok(bytes) => &plain[..bytes],
             Err(error) => return error.into(),
@@ -116,10 +126,12 @@ async fn write<O: RecordSink>(
     mut sink: O,
     mut sealer: Sealer,
     idle: Duration,
+    quiet: Quiet,
 ) -> Option<Disconnected> {
     let mut pieces = Vec::new();
     let mut record = Vec::with_capacity(RECORD_FRAMES_BYTES_MAX);
     loop {
+        quiet.over().await;
         let mut wrote = false;
         while sink.has_room() && shared.next_record(&mut pieces) {
             record.clear();

@@ -4,6 +4,7 @@ use super::handshake::Protection;
 use super::hello::{BadIdentity, Hello};
 use super::limits::PeerLimits;
 use super::secret::ClusterKey;
+use crate::quiet::Quiet;
 
 /// What a node needs to make and to accept peer connections.
 #[derive(Clone, Debug)]
@@ -12,6 +13,7 @@ pub struct Identity {
     pub(super) key: ClusterKey,
     pub(super) protection: Protection,
     pub(super) limits: PeerLimits,
+    pub(super) quiet: Quiet,
 }
 
 impl Identity {
@@ -20,12 +22,24 @@ impl Identity {
     pub fn new(hello: Hello, secret: &[u8]) -> Result<Self, BadIdentity> {
         hello.encode()?;
         let key = ClusterKey::derive(secret, &hello.cluster);
-        Ok(Self { hello, key, protection: Protection::Noise, limits: PeerLimits::default() })
+        Ok(Self {
+            hello,
+            key,
+            protection: Protection::Noise,
+            limits: PeerLimits::default(),
+            quiet: Quiet::default(),
+        })
     }
 
     /// The same with other limits.
     pub fn with_limits(mut self, limits: PeerLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same, whose connections are neither heard nor answered while this says so.
+    pub(crate) fn with_quiet(mut self, quiet: Quiet) -> Self {
+        self.quiet = quiet;
         self
     }
 

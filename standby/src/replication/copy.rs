@@ -1,6 +1,7 @@
 //! A node's copy of a storage: what its streams share.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +31,7 @@ struct Shared {
     repair: watch::Sender<Option<Repair>>,
     followers: Followers,
     heard: Mutex<Heard>,
+    follows_packs: AtomicBool,
 }
 
 /// What was heard of the upstream.
@@ -91,6 +93,7 @@ impl Copy {
             repair: watch::Sender::new(None),
             followers: Followers::default(),
             heard: Mutex::default(),
+            follows_packs: AtomicBool::new(true),
         })))
     }
 
@@ -169,6 +172,16 @@ impl Copy {
     /// Notes what was heard of its upstream.
     pub fn note_heard(&self, change: impl FnOnce(&mut Heard)) {
         change(&mut self.0.heard.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// It packs when its source has packed.
+    pub fn follows_packs(&self) -> bool {
+        self.0.follows_packs.load(Ordering::Relaxed)
+    }
+
+    /// Whether it packs when its source has packed, from now on.
+    pub fn set_follows_packs(&self, follows: bool) {
+        self.0.follows_packs.store(follows, Ordering::Relaxed);
     }
 
     /// Who follows it.

@@ -34,8 +34,6 @@ pub struct FollowOptions {
     pub recovery: Recovery,
     /// How its source compresses what it says.
     pub compression: Compression,
-    /// It packs when its source has packed.
-    pub follow_pack: bool,
 }
 
 /// Follows the source at the other end, until the stream ends.
@@ -332,7 +330,7 @@ impl Upstream {
 
     /// In the background: the stream goes on meanwhile.
     fn pack(&self, until: Tid) {
-        if !self.options.follow_pack {
+        if !self.copy.follows_packs() {
             return;
         }
         let service = self.copy.service().clone();

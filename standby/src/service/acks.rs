@@ -3,7 +3,7 @@
 //! Transactions are durable here, wait for the acknowledgements of others, and are released in order. When that takes
 //! too long, the options say whether clients wait on, or are answered all the same until the replicas are in step again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use zeo_proto::Tid;
@@ -66,6 +66,8 @@ pub struct Acks {
     options: AckOptions,
     /// By the names of the nodes: the stream, and what they have.
     replicas: BTreeMap<String, (u64, Tid)>,
+    /// Nodes that do not count, whatever they acknowledge.
+    uncounted: BTreeSet<String>,
     waiting: VecDeque<(Tid, Instant)>,
     /// The last transaction that is durable here.
     durable: Tid,
@@ -91,11 +93,31 @@ impl Acks {
         Self {
             options,
             replicas: BTreeMap::new(),
+            uncounted: BTreeSet::new(),
             waiting: VecDeque::new(),
             durable: last,
             released: last,
             mode: Mode::InStep,
         }
+    }
+
+    /// From now on these options count, and these nodes do not.
+    pub fn change(&mut self, options: AckOptions, uncounted: BTreeSet<String>) {
+        (self.options, self.uncounted) = (options, uncounted);
+        if let (Mode::FellBack { .. }, OnAckTimeout::Wait) = (self.mode, options.on_timeout) {
+            self.mode = Mode::InStep;
+        }
+        self.release();
+    }
+
+    /// So many nodes have everything that was released.
+    pub fn confirmed(&self) -> usize {
+        self.counted().filter(|tid| *tid >= self.released).count()
+    }
+
+    fn counted(&self) -> impl Iterator<Item = Tid> {
+        let counts = |(node, _): &(&String, &(u64, Tid))| !self.uncounted.contains(*node);
+        self.replicas.iter().filter(counts).map(|(_, (_, tid))| *tid)
     }
 
     /// Up to here transactions may be published and their clients answered.
@@ -183,7 +205,7 @@ impl Acks {
     pub fn state(&self) -> AckState {
         AckState {
             needed: self.options.needed,
-            present: self.replicas.len(),
+            present: self.counted().count(),
             waiting: self.waiting.len(),
             since: self.waiting.front().map(|(_, since)| *since),
             fell_back: matches!(self.mode, Mode::FellBack { .. }),
@@ -192,7 +214,7 @@ impl Acks {
 
     /// Up to here enough replicas have everything.
     fn acknowledged_by_enough(&self) -> Tid {
-        let mut tids: Vec<Tid> = self.replicas.values().map(|(_, tid)| *tid).collect();
+        let mut tids: Vec<Tid> = self.counted().collect();
         tids.sort_unstable_by(|a, b| b.cmp(a));
         match self.options.needed {
             0 => Tid::MAX,
@@ -250,6 +272,31 @@ mod tests {
         acks.left("b", 2);
         acks.acknowledged(now, "c", 3, tid(11));
         assert_eq!(acks.released(), tid(10), "who left may have lost it");
+    }
+
+    #[test]
+    fn options_change_while_clients_wait() {
+        let (mut acks, now) = acks(2, OnAckTimeout::Wait);
+        let options = |needed| AckOptions { needed, timeout: TIMEOUT, on_timeout: OnAckTimeout::Wait };
+        acks.committed(now, tid(11));
+        acks.acknowledged(now, "b", 1, tid(11));
+        assert_eq!((acks.released(), acks.confirmed()), (tid(10), 1));
+        acks.change(options(1), BTreeSet::from(["b".to_owned()]));
+        assert_eq!(
+            (acks.released(), acks.confirmed(), acks.state().present),
+            (tid(10), 0, 0),
+            "it does not count"
+        );
+        acks.change(options(1), BTreeSet::new());
+        assert_eq!((acks.released(), acks.confirmed()), (tid(11), 1));
+        acks.change(options(2), BTreeSet::new());
+        acks.acknowledged(now, "c", 2, tid(10));
+        assert_eq!(acks.confirmed(), 1, "the other has not what was released with less");
+        acks.acknowledged(now, "c", 2, tid(11));
+        assert_eq!(acks.confirmed(), 2);
+        acks.committed(now, tid(12));
+        acks.change(options(0), BTreeSet::new());
+        assert_eq!(acks.released(), tid(12));
     }
 
     #[test]

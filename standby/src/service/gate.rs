@@ -3,7 +3,7 @@
 //!
 //! Until a transaction is published no client sees it, its locks are held, and its own client waits for the reply.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,28 @@ impl Service {
     pub fn require_acknowledgements(&self, options: AckOptions) {
         let last = self.storage().last_tid();
         self.0.exchange.gate().acks = Some(Acks::new(options, last));
+    }
+
+    /// From now on transactions are published when so many replicas have them, and these nodes do not count; with 0, at once. Whether
+    /// nobody was waited for until now.
+    pub fn change_acknowledgements(&self, options: AckOptions, uncounted: BTreeSet<String>) -> bool {
+        let last = self.storage().last_tid();
+        let mut gate = self.0.exchange.gate();
+        let is_new = gate.acks.is_none();
+        if let (true, true) = (is_new, options.needed == 0) {
+            return false;
+        }
+        gate.acks.get_or_insert_with(|| Acks::new(options, last)).change(options, uncounted);
+        if options.needed == 0 {
+            gate.acks = None;
+        }
+        self.0.exchange.release(&mut gate);
+        is_new
+    }
+
+    /// So many replicas have everything that was published; `None`: nobody is waited for.
+    pub fn confirmed(&self) -> Option<usize> {
+        self.0.exchange.gate().acks.as_ref().map(Acks::confirmed)
     }
 
     /// What is durable is published under these conditions from now on, and no acknowledgements are asked for.

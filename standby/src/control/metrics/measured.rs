@@ -11,7 +11,6 @@ use standby_control::{
 use super::super::health::Vitals;
 use super::super::{Subject, status};
 use super::sheet::Sheet;
-use crate::config;
 use crate::failover::entry::Cause;
 use crate::failover::history::What;
 use crate::replication::copy::Copy;
@@ -21,7 +20,6 @@ use crate::service::clients::Totals;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub(super) status: NodeStatus,
-    pub(super) is_witness: bool,
     /// The node may commit.
     pub(super) may_commit: bool,
     /// Whether clients of each kind are served, where they have a listener.
@@ -73,7 +71,6 @@ impl Measured {
         let parked = parked.into_iter().filter_map(|(name, door)| Some((name, door.as_ref()?.parked())));
         Ok(Self {
             status: status::of_node(subject)?,
-            is_witness: subject.config.node.role == config::Role::Witness,
             may_commit: vitals.may_commit(),
             serving,
             parked: parked.collect(),
@@ -99,7 +96,7 @@ impl Measured {
         let node = [("cluster", &*status.cluster), ("node", &*status.node), ("group", &*status.group)];
         sheet.set("standby_node_info", &node, 1u8);
         sheet.set("standby_start_time_seconds", &[], status.started);
-        let role = if self.is_witness { "witness" } else { role(status.role) };
+        let role = role(status.role);
         for known in ["primary", "replica", "undecided", "witness"] {
             sheet.set_flag("standby_role", &[("role", known)], known == role);
         }
@@ -167,6 +164,7 @@ fn role(role: Role) -> &'static str {
         Role::Primary => "primary",
         Role::Replica => "replica",
         Role::Undecided => "undecided",
+        Role::Witness => "witness",
     }
 }
 

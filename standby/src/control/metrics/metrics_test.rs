@@ -50,6 +50,9 @@ fn measured() -> Measured {
         followers: vec![follower],
     };
     let member = |name: &str, state| MemberStatus {
+        banned: false,
+        suspended: false,
+        disabled: false,
         id: "00".into(),
         name: name.into(),
         group: "local".into(),
@@ -85,6 +88,7 @@ fn measured() -> Measured {
     };
     Measured {
         status: NodeStatus {
+            quiet_seconds: None,
             cluster: "plone".into(),
             node: "a".into(),
             group: "local".into(),
@@ -95,7 +99,6 @@ fn measured() -> Measured {
             storages: vec![storage],
             view: Some(view),
         },
-        is_witness: false,
         may_commit: true,
         serving: vec![("read_write", true), ("read_only", false)],
         parked: vec![("zeo", 3), ("zeo_ro", 0)],
@@ -166,7 +169,9 @@ fn values_are_those_that_were_measured() {
     ] {
         assert!(text.lines().any(|told| told == line), "{line}\nis not in\n{text}");
     }
-    let witness = Measured { is_witness: true, ..measured() }.sheet().text();
+    let mut witness = measured();
+    witness.status.role = Role::Witness;
+    let witness = witness.sheet().text();
     assert!(witness.contains("standby_role{role=\"witness\"} 1.0"), "{witness}");
 }
 

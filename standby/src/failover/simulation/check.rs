@@ -2,12 +2,29 @@
 
 use zeo_proto::Tid;
 
+use super::super::entry::{Cause, NodeId};
+use super::super::settings::Setting;
 use super::world::World;
 
 impl World {
     /// Of switchovers to which nothing happens, most have worked, and each within a moment.
     fn check_switchovers(&self) {
         assert!(self.switchovers.len() > 3, "only {} promotions", self.switchovers.len());
+    }
+
+    /// When a node was promoted.
+    pub(super) fn check_promotion(&self, node: NodeId, cause: Cause) {
+        let limit = self.decided.settings().time(Setting::MaxLagOnFailover);
+        let site = self.sites.iter().find(|site| site.id == node);
+        let lacked = site.and_then(|site| site.memory.as_ref()).map(|memory| &memory.lacked);
+        if let (Cause::Failover, Some(limit), Some(lacked)) = (cause, limit, lacked) {
+            // It may have been started anew since it answered.
+            let may = lacked.is_empty() || lacked.iter().any(|lacked| *lacked <= limit);
+            assert!(
+                may,
+                "{node} is promoted by itself, and is known to lack {lacked:?}, more than {limit:?}"
+            );
+        }
     }
 
     /// At every moment.
@@ -38,7 +55,8 @@ impl World {
         if self.only_switchovers {
             self.check_switchovers();
         }
-        for (tid, records) in &self.promised {
+        assert!(self.decided.suspended().is_empty(), "bans end by themselves: {:?}", self.decided);
+        for (tid, (records, acks)) in &self.promised {
             let kept = log.binary_search_by_key(tid, |transaction| transaction.tid);
             let is_kept = kept.is_ok_and(|at| log[at].records == *records);
             if is_kept {
@@ -46,9 +64,8 @@ impl World {
             }
             assert!(!self.only_switchovers, "{tid} was lost in a switchover");
             assert!(
-                self.acks == 0 || self.disk_lost,
-                "{tid} was acknowledged by {} replicas, and is gone",
-                self.acks
+                *acks == 0 || self.acks == 0 || self.disk_lost,
+                "{tid} was acknowledged by {acks} replicas, and is gone"
             );
             let is_saved =
                 |tid: Tid| self.sites.iter().any(|site| site.disk.saved.iter().any(|saved| saved.tid == tid));

@@ -9,7 +9,8 @@ impl World {
     /// Something goes wrong, or right again.
     pub(super) fn disturb(&mut self) {
         let node = self.random.pick(self.sites.len());
-        match self.random.below(14) {
+        let kinds = if self.changes { 16 } else { 14 };
+        match self.random.below(kinds) {
             0 | 1 => self.crash(node, false),
             2 => {
                 // One is enough: what only two had may be gone with two.
@@ -34,6 +35,7 @@ impl World {
                 self.sites[node].skew_micros =
                     (self.sites[node].skew_micros + jump).clamp(-3_000_000, 3_000_000);
             }
+            14 | 15 => self.change(node),
             _ => self.heal(),
         }
         let next = self.random.millis(20, 1500);

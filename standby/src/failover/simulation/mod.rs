@@ -6,6 +6,7 @@
 mod check;
 mod clients;
 mod faults;
+mod operator;
 mod random;
 mod site;
 mod world;
@@ -33,6 +34,10 @@ pub(super) enum Broken {
     Heard,
     /// A primary commits on after it has proposed another.
     HandOver,
+    /// A lease that is shorter than the last ends before it.
+    ShorterLease,
+    /// What a replica is known to lack does not matter.
+    Lag,
 }
 
 const ROUNDS: u64 = 2_000;
@@ -71,14 +76,20 @@ fn a_switchover_loses_nothing_and_happens_within_a_moment() {
 fn said_against(broken: Broken, seeds: u64) -> Option<String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let said = (0..seeds).find_map(|seed| catch_unwind(AssertUnwindSafe(|| run(seed, broken))).err());
+    let said =
+        (0..seeds).find_map(|seed| Some((seed, catch_unwind(AssertUnwindSafe(|| run(seed, broken))).err()?)));
     std::panic::set_hook(hook);
-    said.map(|said| *said.downcast::<String>().expect("a text"))
+    said.map(|(seed, said)| match said.downcast::<String>() {
+        Ok(text) => format!("seed {seed}: {text}"),
+        Err(said) => format!("seed {seed}: {}", said.downcast::<&str>().expect("a text")),
+    })
 }
 
 #[test]
 fn every_rule_is_missed_when_it_is_broken() {
     let rules = [
+        (Broken::ShorterLease, "two nodes hold leases"),
+        (Broken::Lag, "is known to lack"),
         (Broken::CompareAndSet, "two nodes hold leases"),
         (Broken::Ceiling, "given out twice"),
         (Broken::Lease, "while another holds the lease"),

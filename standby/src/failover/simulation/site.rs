@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use replica::{Epoch, Epochs};
 use zeo_proto::{Oid, Tid};
 
-use super::super::choice::Standing;
+use super::super::choice::{Standing, lacks};
 use super::super::decided::Decided;
 use super::super::entry::{Ceilings, NodeId};
 use super::super::machine::{Clock, Failover};
@@ -57,6 +57,10 @@ pub(super) struct Memory {
     pub(super) hidden_from: Option<usize>,
     /// To whom it hands over: nothing new is committed.
     pub(super) draining: Option<NodeId>,
+    /// The last transaction that the one it follows has said to have.
+    pub(super) heard: Tid,
+    /// What it lacked, as it said when it was asked.
+    pub(super) lacked: Vec<Duration>,
     /// What the replicas have.
     pub(super) acknowledged: BTreeMap<NodeId, Tid>,
 }
@@ -90,7 +94,32 @@ impl Site {
             clock_off: false,
             epoch: self.disk.epochs.up_to(last).newest(),
             lasts: vec![last],
+            known: vec![self.heard()],
         }
+    }
+
+    /// The same, as it says it when it is asked; what it lacked then is remembered.
+    pub(super) fn stand(&mut self) -> Standing {
+        let standing = self.standing();
+        if let Some(memory) = &mut self.memory {
+            memory.lacked.push(lacks(&standing, &standing));
+            if memory.lacked.len() > 6 {
+                memory.lacked.remove(0);
+            }
+        }
+        standing
+    }
+
+    /// So many replicas have everything that its clients were told.
+    pub(super) fn confirmed(&self) -> Option<usize> {
+        let answered = self.disk.log[..self.published()].last()?.tid;
+        let memory = self.memory.as_ref()?;
+        Some(self.disk.replicas_with(self.id, &memory.acknowledged, answered))
+    }
+
+    /// The last transaction that it knows of.
+    fn heard(&self) -> Tid {
+        self.memory.as_ref().map_or(Tid::ZERO, |memory| memory.heard)
     }
 
     /// What clients of this node see: so much of its log.
@@ -103,6 +132,12 @@ impl Site {
 impl Disk {
     pub(super) fn last(&self) -> Tid {
         self.log.last().map_or(Tid::ZERO, |transaction| transaction.tid)
+    }
+
+    /// So many replicas that count have this, by what they have acknowledged to that node.
+    pub(super) fn replicas_with(&self, me: NodeId, acknowledged: &BTreeMap<NodeId, Tid>, tid: Tid) -> usize {
+        let replicas = self.decided.locals().map(|(node, _)| node).filter(|node| *node != me);
+        replicas.filter(|node| acknowledged.get(node).is_some_and(|has| *has >= tid)).count()
     }
 
     pub(super) fn max_oid(&self) -> u64 {

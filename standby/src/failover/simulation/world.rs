@@ -13,8 +13,9 @@ use super::site::{Disk, Memory, Site, Transaction};
 use crate::failover::choice::Standing;
 use crate::failover::decided::Decided;
 use crate::failover::entry::{Cause, Entry, LeaseMark, Member, NodeId};
-use crate::failover::machine::{Action, Event, Failover};
+use crate::failover::machine::{Action, Event, Failover, OwnSettings};
 use crate::failover::timing::Timing;
+use crate::span;
 
 const TROUBLE: Duration = Duration::from_secs(10);
 const WRITING: Duration = Duration::from_secs(14);
@@ -32,16 +33,21 @@ pub(super) struct World {
     pub(super) cut: BTreeSet<(usize, usize)>,
     pub(super) loses_messages: bool,
     pub(super) readers: Vec<Reader>,
-    pub(super) promised: BTreeMap<Tid, BTreeMap<u64, u64>>,
+    /// What clients were told, with the number of replicas that had it by then.
+    pub(super) promised: BTreeMap<Tid, (BTreeMap<u64, u64>, usize)>,
     pub(super) acks: usize,
+    /// An operator changes settings, and takes nodes out.
+    pub(super) changes: bool,
+    /// What the whole log amounts to.
+    pub(super) decided: Decided,
     pub(super) may_lose_disk: bool,
     pub(super) disk_lost: bool,
     /// Nothing else happens: nothing may be lost.
     pub(super) only_switchovers: bool,
     pub(super) switchovers: Vec<(Duration, usize)>,
     pub(super) broken: Broken,
-    timing: Timing,
-    log: Vec<Entry>,
+    own: OwnSettings,
+    pub(super) log: Vec<Entry>,
     queue: BinaryHeap<Reverse<(Duration, u64, usize)>>,
     happenings: BTreeMap<usize, Happening>,
     count: usize,
@@ -127,8 +133,17 @@ impl World {
         let acks = random.pick(2.min(local));
         let mut timing = Timing::of_lease(random.millis(400, 1500));
         timing.oid_block = 40;
+        let max_lag = (random.one_in(4) || broken == Broken::Lag).then(|| random.millis(100, 2000));
+        let own = OwnSettings { timing, acks };
+        let mut decided = Decided::default();
+        decided.broken = broken;
         let mut world = Self {
-            may_lose_disk: acks == 0 && random.one_in(2),
+            may_lose_disk: acks == 0 && max_lag.is_none() && random.one_in(2),
+            changes: match broken {
+                Broken::Nothing => random.one_in(2),
+                broken => broken == Broken::ShorterLease, // the others are noticed sooner without
+            },
+            decided,
             random,
             now: Duration::from_secs(1),
             sites: Vec::new(),
@@ -141,7 +156,7 @@ impl World {
             only_switchovers: false,
             switchovers: Vec::new(),
             broken,
-            timing,
+            own,
             log: Vec::new(),
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
@@ -158,9 +173,14 @@ impl World {
         for (name, has_copy) in names {
             world.add_site(name, has_copy);
         }
-        world.log.push(Entry::Acknowledge { acks });
+        let flap_limit = world.random.below(4);
+        let flap_ban = world.random.millis(1000, 3000);
+        world.set(&[("flap_limit", flap_limit.to_string()), ("flap_ban", span::shown(flap_ban))]);
+        if let Some(max_lag) = max_lag {
+            world.set(&[("max_lag_on_failover", span::shown(max_lag))]);
+        }
         let (node, after) = (world.sites[0].id, LeaseMark::default());
-        world.log.push(Entry::Promote { node, after, cause: Cause::Operator, used: None });
+        world.decide(Entry::Promote { node, after, cause: Cause::Operator, used: None });
         world.sites[0].disk.whole = true;
         for node in 0..world.sites.len() {
             world.later(Duration::ZERO, Happening::Start { node });
@@ -185,7 +205,7 @@ impl World {
         let skew_micros = self.random.below(1_000_000) as i64 - 500_000;
         self.ids += 1;
         let id = NodeId(self.ids);
-        self.log.push(Entry::Join { node: id, member: member(&name, has_copy) });
+        self.decide(Entry::Join { node: id, member: member(&name, has_copy) });
         self.sites.push(Site {
             id,
             name,
@@ -275,12 +295,12 @@ impl World {
             Happening::Tick { node, starts } => {
                 if self.is_same(node, starts) {
                     let site = &self.sites[node];
-                    let (id, used) = (site.id, site.used());
+                    let (id, used, confirmed) = (site.id, site.used(), site.confirmed());
                     if site.disk.applied > 0 && !site.disk.decided.members().contains_key(&id) {
                         let entry = Entry::Join { node: id, member: member(&site.name, site.has_copy) };
                         self.act(node, vec![Action::Propose(entry)]);
                     }
-                    self.tell(node, Event::Tick { used });
+                    self.tell(node, Event::Tick { used, confirmed });
                     let next = self.random.millis(10, 50);
                     self.later(next, Happening::Tick { node, starts });
                 }
@@ -301,12 +321,12 @@ impl World {
             }
             Happening::Proposed { from, entry } => {
                 if self.has_majority(from) {
-                    self.log.push(entry);
+                    self.decide(entry);
                 }
             }
             Happening::Asked { from, by, starts, round } => {
                 if self.sites[from].up && !self.cut.contains(&(from, by)) {
-                    let (node, standing) = (self.sites[from].id, self.sites[from].standing());
+                    let (node, standing) = (self.sites[from].id, self.sites[from].stand());
                     self.answer(by, starts, round, node, standing);
                 }
             }
@@ -368,8 +388,7 @@ impl World {
         site.starts += 1;
         let starts = site.starts;
         let clock = site.clock(self.now);
-        let (machine, actions) =
-            Failover::new(site.id, random, self.timing, site.disk.decided.clone(), clock);
+        let (machine, actions) = Failover::new(site.id, random, self.own, site.disk.decided.clone(), clock);
         site.memory = Some(Memory {
             machine,
             follows: None,
@@ -378,6 +397,8 @@ impl World {
             busy: false,
             hidden_from: None,
             draining: None,
+            heard: Tid::ZERO,
+            lacked: Vec::new(),
             acknowledged: BTreeMap::new(),
         });
         self.act(node, actions);
@@ -391,6 +412,7 @@ impl World {
     pub(super) fn go_down(&mut self, node: usize, loses_disk: bool) {
         self.sites[node].up = false;
         self.sites[node].memory = None;
+        self.tell_of_gone(node);
         self.readers.iter_mut().for_each(|reader| reader.disconnect(node));
         if loses_disk {
             self.disk_lost = true;
@@ -468,7 +490,7 @@ impl World {
 
     fn ask(&mut self, by: usize, round: u64) {
         let starts = self.sites[by].starts;
-        let (me, mine) = (self.sites[by].id, self.sites[by].standing());
+        let (me, mine) = (self.sites[by].id, self.sites[by].stand());
         self.later(
             Duration::ZERO,
             Happening::Told { to: by, starts, event: Event::Answered { round, node: me, standing: mine } },
@@ -519,12 +541,13 @@ impl World {
         let most = self.random.pick(8);
         let [site, from] = self.sites.get_disjoint_mut([node, source]).expect("nobody follows itself");
         let taken_back = site.disk.follow(&from.disk, most);
-        let (tid, common) = (site.disk.last(), site.disk.common(&from.disk));
+        let (tid, common, heard) = (site.disk.last(), site.disk.common(&from.disk), from.disk.last());
         if taken_back {
             self.readers.iter_mut().for_each(|reader| reader.disconnect(node));
         }
         let memory = self.sites[node].memory.as_mut().expect("it is up");
         memory.hidden_from = None;
+        memory.heard = heard;
         if common == tid && self.sites[node].name.starts_with("here") {
             let (by, starts, delay) = (self.sites[node].id, self.sites[source].starts, self.delay());
             self.later(delay, Happening::Acknowledged { to: source, starts, by, tid });
@@ -626,8 +649,8 @@ impl World {
                 memory.hidden_from = None;
                 break;
             };
-            let has = |tid: &&Tid| **tid >= transaction.tid;
-            if memory.acknowledged.values().filter(has).count() < self.acks {
+            let needed = memory.machine.acks();
+            if site.disk.replicas_with(site.id, &memory.acknowledged, transaction.tid) < needed {
                 break;
             }
             assert_eq!(
@@ -635,7 +658,7 @@ impl World {
                 "{} is answered by {} while another holds the lease",
                 transaction.tid, site.name
             );
-            self.promised.insert(transaction.tid, transaction.records.clone());
+            self.promised.insert(transaction.tid, (transaction.records.clone(), needed));
             memory.hidden_from = Some(hidden + 1);
         }
     }

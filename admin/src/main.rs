@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
+use standby_admin::client::Client;
 use standby_admin::manual::Manual;
 use standby_admin::reach::Reach;
 use standby_admin::{add, history, pack, settings, status};
@@ -199,18 +200,14 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Where the node is that is asked. Ends the program where nobody says so.
-fn address(arguments: &Arguments) -> &str {
-    arguments.admin.as_deref().unwrap_or_else(|| {
-        let text = "whom to ask must be said: --admin <unix:PATH>, or STANDBY_ADMIN in the environment";
-        Arguments::command().error(ErrorKind::MissingRequiredArgument, text).exit()
-    })
-}
-
 async fn run(arguments: &Arguments) -> anyhow::Result<String> {
     if let Command::Manual(manual) = &arguments.command {
         manual.make(Arguments::command())?;
         return Ok(String::new());
+    }
+    if !arguments.reach.is_said() {
+        let text = "whom to ask must be said: --admin ADDRESS, or STANDBY_ADMIN in the environment";
+        Arguments::command().error(ErrorKind::MissingRequiredArgument, text).exit();
     }
     let client = arguments.reach.client()?;
     let json = arguments.json;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::client::Client;
@@ -13,7 +13,7 @@ use crate::endpoint::Proof;
 pub struct Reach {
     /// The control API of a node, as `admin` in its [listen] says: unix:PATH, http://HOST:PORT or https://HOST:PORT.
     #[arg(long, value_name = "ADDRESS", env = "STANDBY_ADMIN")]
-    admin: String,
+    admin: Option<String>,
     /// The file with the token that opens it over TCP.
     #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_TOKEN_FILE")]
     token_file: Option<PathBuf>,
@@ -29,12 +29,18 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// Whether it is said which node.
+    pub fn is_said(&self) -> bool {
+        self.admin.is_some()
+    }
+
     /// The node.
     ///
     /// # Errors
     /// The address is none, or a file cannot be read.
     pub fn client(&self) -> Result<Client> {
         let Self { admin, token_file, ca, cert, key } = self.clone();
+        let admin = admin.context("whom to ask is not said")?;
         Client::open(&admin, &Proof { token_file, ca, certificate: cert, key })
     }
 }

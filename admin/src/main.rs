@@ -206,7 +206,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<String> {
         return Ok(String::new());
     }
     if !arguments.reach.is_said() {
-        let text = "whom to ask must be said: --admin ADDRESS, or STANDBY_ADMIN in the environment";
+        let text = "whom to ask must be said: --admin <ADDRESS>, or STANDBY_ADMIN in the environment";
         Arguments::command().error(ErrorKind::MissingRequiredArgument, text).exit();
     }
     let client = arguments.reach.client()?;

@@ -110,8 +110,9 @@ pub fn change(asked: &Node, path: &str, wanted: &impl Serialize) -> Result<Strin
     Ok(done)
 }
 
-/// Stops all of them, and compares their files.
+/// Stops all of them, when each has everything, and compares their files.
 pub fn stop_with_the_same_history(nodes: &mut [Node]) -> Result<()> {
+    wait_for_followers(nodes)?;
     nodes.iter_mut().try_for_each(Node::stop)?;
     let files: Vec<Vec<u8>> =
         nodes.iter().map(|node| std::fs::read(node.data())).collect::<Result<_, _>>()?;

@@ -31,20 +31,32 @@ pub fn cluster(folder: &Path, replication: &str) -> Result<[Node; 3]> {
 
 /// The same, where every `[cluster]` says more, such as how long a lease is.
 pub fn cluster_with(folder: &Path, cluster: &str, replication: &str) -> Result<[Node; 3]> {
-    let mut a = Node::new(folder, "a", Follows::Decided(None))?;
-    a.set_replication(replication);
-    a.set_cluster(cluster);
-    a.configure(Follows::Decided(None))?;
-    a.init()?;
-    a.start()?;
-    let mut b = Node::new(folder, "b", Follows::Decided(Some(&a)))?;
-    let mut c = Node::new(folder, "c", Follows::Decided(Some(&a)))?;
-    for node in [&mut b, &mut c] {
+    cluster_of(folder, ["a", "b", "c"], |number, node| {
         node.set_cluster(cluster);
-        node.configure(Follows::Decided(Some(&a)))?;
+        if number == 0 {
+            node.set_replication(replication);
+        }
+    })
+}
+
+/// Nodes of these names, each prepared before it is started. The first makes the cluster.
+pub fn cluster_of<const N: usize>(
+    folder: &Path,
+    names: [&str; N],
+    mut prepare: impl FnMut(usize, &mut Node),
+) -> Result<[Node; N]> {
+    let mut nodes: Vec<Node> = Vec::with_capacity(N);
+    for (number, name) in names.into_iter().enumerate() {
+        let follows = Follows::Decided(nodes.first());
+        let mut node = Node::new(folder, name, follows)?;
+        prepare(number, &mut node);
+        node.configure(follows)?;
+        if number == 0 {
+            node.init()?;
+        }
         node.start()?;
+        nodes.push(node);
     }
-    let nodes = [a, b, c];
     wait_for_followers(&nodes)?;
     // A node may follow before it is decided that it belongs.
     poll::until("every node to belong", poll::PATIENCE, || {
@@ -55,7 +67,7 @@ pub fn cluster_with(folder: &Path, cluster: &str, replication: &str) -> Result<[
         };
         Ok(nodes.iter().all(joined).then_some(()))
     })?;
-    Ok(nodes)
+    Ok(nodes.try_into().expect("as many as there are names"))
 }
 
 /// The one that says it is the primary, when one does.

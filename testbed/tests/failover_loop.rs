@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use standby_checker::{History, Transaction, check, read_lines};
 use standby_control::{HistoryEntry, Role};
-use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::decided::{primary, role, runtime, wait_for_followers};
+use standby_testbed::cluster::Node;
+use standby_testbed::decided::{cluster_of, primary, role, runtime, wait_for_followers};
 use standby_testbed::link::Way;
 use standby_testbed::network::Network;
 use standby_testbed::place;
@@ -105,7 +105,7 @@ fn survive(replication: &str, nothing_is_lost: bool) -> Result<()> {
 struct Trial {
     folder: PathBuf,
     nothing_is_lost: bool,
-    nodes: Vec<Node>,
+    nodes: [Node; NODES],
     writers: Vec<Script>,
     readers: Vec<Script>,
     /// Where the nodes can be cut off, on a machine that allows it.
@@ -123,10 +123,7 @@ impl Trial {
                 None
             }
         };
-        let mut nodes: Vec<Node> = Vec::new();
-        for (host, name) in ["a", "b", "c", "remote"].into_iter().enumerate() {
-            let follows = Follows::Decided(nodes.first());
-            let mut node = Node::new(folder, name, follows)?;
+        let nodes = cluster_of(folder, ["a", "b", "c", "remote"], |host, node| {
             node.set_replication(replication);
             if host == REMOTE {
                 node.set_group("elsewhere");
@@ -134,14 +131,7 @@ impl Trial {
             if let Some(network) = &network {
                 node.set_namespace(network.namespace(host), Network::address(host));
             }
-            node.configure(follows)?;
-            if host == 0 {
-                node.init()?;
-            }
-            node.start()?;
-            nodes.push(node);
-        }
-        wait_for_followers(&nodes)?;
+        })?;
         let folder = folder.join("clients");
         let (writers, readers) = (Vec::new(), Vec::new());
         let mut trial = Self { folder, nothing_is_lost, nodes, writers, readers, network };

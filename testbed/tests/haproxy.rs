@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use standby_control::Switchover;
 use standby_testbed::certificates::Certificates;
 use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::decided::{change, primary, runtime, wait_for_followers};
+use standby_testbed::decided::{change, cluster_of, primary, runtime, wait_for_followers};
 
 use standby_testbed::haproxy::Haproxy;
 use standby_testbed::link::Link;
@@ -25,22 +25,12 @@ const A_WHILE: Duration = Duration::from_secs(5);
 
 /// Three nodes that decide by themselves.
 fn local(folder: &Path) -> Result<[Node; 3]> {
-    let mut a = Node::new(folder, "a", Follows::Decided(None))?;
-    a.set_admin(ADMIN);
-    a.set_replication("acks = 1"); // what was acknowledged survives the failover
-    a.configure(Follows::Decided(None))?;
-    a.init()?;
-    a.start()?;
-    let mut b = Node::new(folder, "b", Follows::Decided(Some(&a)))?;
-    let mut c = Node::new(folder, "c", Follows::Decided(Some(&a)))?;
-    for node in [&mut b, &mut c] {
+    cluster_of(folder, ["a", "b", "c"], |number, node| {
         node.set_admin(ADMIN);
-        node.configure(Follows::Decided(Some(&a)))?;
-        node.start()?;
-    }
-    let nodes = [a, b, c];
-    wait_for_followers(&nodes)?;
-    Ok(nodes)
+        if number == 0 {
+            node.set_replication("acks = 1"); // what was acknowledged survives the failover
+        }
+    })
 }
 
 /// A client, and the name of the node that it gets to; `None`: it is served by nobody now.

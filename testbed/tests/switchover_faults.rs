@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use standby_control::{HistoryEntry, Switchover};
-use standby_testbed::cluster::{Follows, Node};
-use standby_testbed::decided::{primary, runtime, stop_with_the_same_history, wait_for_followers};
+use standby_testbed::cluster::Node;
+use standby_testbed::decided::{
+    cluster_of, primary, runtime, stop_with_the_same_history, wait_for_followers,
+};
 use standby_testbed::disk::SmallDisk;
 use standby_testbed::network::Network;
 use standby_testbed::place;
@@ -93,7 +95,7 @@ fn small_disks(folder: &Path) -> Result<Vec<SmallDisk>> {
 
 /// A cluster whose clients write.
 struct Trial {
-    nodes: Vec<Node>,
+    nodes: [Node; NODES],
     writers: Vec<Script>,
     network: Option<Network>,
     /// One for each node, or none.
@@ -102,10 +104,7 @@ struct Trial {
 
 impl Trial {
     fn start(folder: &Path, network: Option<Network>, disks: Vec<SmallDisk>) -> Result<Self> {
-        let mut nodes: Vec<Node> = Vec::new();
-        for (host, name) in ["a", "b", "c"].into_iter().enumerate() {
-            let follows = Follows::Decided(nodes.first());
-            let mut node = Node::new(folder, name, follows)?;
+        let nodes = cluster_of(folder, ["a", "b", "c"], |host, node| {
             // What was acknowledged is at two nodes: one may fail for good.
             node.set_replication("acks = 1");
             if let Some(network) = &network {
@@ -114,14 +113,7 @@ impl Trial {
             if let Some(disk) = disks.get(host) {
                 node.set_disk(disk.folder());
             }
-            node.configure(follows)?;
-            if host == 0 {
-                node.init()?;
-            }
-            node.start()?;
-            nodes.push(node);
-        }
-        wait_for_followers(&nodes)?;
+        })?;
         let zeo: Vec<String> = nodes.iter().map(|node| node.zeo().to_string()).collect();
         let mut writers = Vec::new();
         for number in 0..WRITERS {

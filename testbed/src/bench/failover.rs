@@ -12,7 +12,8 @@ use zeo_proto::{Oid, Tid};
 
 use super::RunOptions;
 use super::throughput::on_one_thread;
-use crate::cluster::{Follows, Node};
+use crate::cluster::Node;
+use crate::decided::cluster_of;
 use crate::driver::Committer;
 use crate::poll;
 
@@ -62,21 +63,11 @@ pub fn run(options: &Options) -> Result<bool> {
 }
 
 /// Three nodes that decide who is the primary.
-pub(super) fn cluster(standby: &Path, folder: &Path, lease: &str) -> Result<Vec<Node>> {
-    let mut nodes: Vec<Node> = Vec::new();
-    for name in NAMES {
-        let follows = Follows::Decided(nodes.first());
-        let mut node = Node::new(folder, name, follows)?;
+pub(super) fn cluster(standby: &Path, folder: &Path, lease: &str) -> Result<[Node; 3]> {
+    cluster_of(folder, NAMES, |_, node| {
         node.set_program(standby);
         node.set_cluster(&format!("lease = \"{lease}\"\n"));
-        node.configure(follows)?;
-        if nodes.is_empty() {
-            node.init()?;
-        }
-        node.start()?;
-        nodes.push(node);
-    }
-    Ok(nodes)
+    })
 }
 
 fn measure(standby: &Path, folder: &Path, lease: &str, rounds: usize) -> Result<Vec<f64>> {

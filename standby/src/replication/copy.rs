@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context;
 use replica::{Epoch, Epochs, Lineage, LineageError, Transaction};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -284,8 +285,13 @@ impl Copy {
         .expect("the newest is above all");
         self.change_lineage(move |lineage| lineage.epochs = epochs).await?;
         self.service().apply(vec![(transaction, reservation)]);
-        applied.recv().await.expect("the committer answers").outcome?;
+        // Whoever applies next hears of it: a stream that has begun since.
+        applied.recv().await.context("another node is followed by now")?.outcome?;
         tracing::info!(storage = self.name(), epoch, %fork, %boundary, "a new epoch begins");
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "copy_test.rs"]
+mod tests;

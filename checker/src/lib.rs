@@ -23,10 +23,14 @@ mod hex;
 mod history;
 mod invalidations;
 mod reads;
+#[cfg(feature = "recorder")]
+mod recorder;
 mod verdict;
 mod world;
 
 pub use history::{Entry, History, Operation, Outcome, ReadError, Stored, Transaction, Write, read_lines};
+#[cfg(feature = "recorder")]
+pub use recorder::{Recorder, value_of};
 pub use verdict::{Counts, Fault, Kind, Place, Verdict};
 
 /// Judges these histories by the log that has survived, in its order, and by what is reported lost: of each copy that had

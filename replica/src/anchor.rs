@@ -19,12 +19,12 @@
 //! | 8 | the greatest oid that had been stored when it was packed |
 //! | 16 | XXH3 (128 bits, seed 0) of all before |
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 use twox_hash::XxHash3_128;
 
+use crate::world::fs::File;
 use crate::{Checksum, Oid, Tid};
 
 const MAGIC: &[u8; 8] = b"SBANCHOR";
@@ -92,7 +92,7 @@ impl Anchor {
 
     /// What the file at `path` holds; `None` where there is none or it is damaged.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::read(path) {
+        match crate::world::fs::read(path) {
             Ok(bytes) => {
                 let anchor = Self::decode(&bytes);
                 if anchor.is_none() {

@@ -14,17 +14,18 @@
 //! | 16 | XXH3 (128 bits, seed 0) of all before |
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use twox_hash::XxHash3_128;
 
 use crate::lock::LogLock;
 use crate::open::folder;
-use crate::tail::sync_directory_of;
+use crate::world;
+use crate::world::fs::{self, File};
+use crate::world::sync_directory_of;
 use crate::{OpenError, Progress};
 
 const MAGIC: &[u8; 8] = b"SBASIDE1";
@@ -41,7 +42,7 @@ const STAYS: [&str; 2] = ["lost", "oids"];
 /// The log does not exist, is in use, or could not be moved; the next opening completes what began.
 pub fn set_aside(path: &Path, blob_dir: Option<&Path>) -> Result<PathBuf, OpenError> {
     let failed = |source| OpenError::Io { what: "setting aside", path: path.to_owned(), source };
-    if !path.exists() {
+    if !world::exists(path) {
         return Err(OpenError::Missing(path.to_owned()));
     }
     let _lock = LogLock::take(path)?;
@@ -59,7 +60,7 @@ pub(crate) fn finish(path: &Path, progress: &dyn Progress) -> io::Result<()> {
 }
 
 fn begin(path: &Path, blob_dir: Option<&Path>) -> io::Result<PathBuf> {
-    let mut seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut seconds = world::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let to = loop {
         let to = with_suffix(&std::path::absolute(path)?, &format!(".aside-{seconds}"));
         match fs::create_dir(&to) {
@@ -87,7 +88,7 @@ fn complete(path: &Path) -> io::Result<Option<PathBuf>> {
     }
     let moved = to.join(with_suffix(Path::new(name), ".standby"));
     for name in STAYS {
-        if moved.join(name).exists() {
+        if world::exists(moved.join(name)) {
             fs::create_dir_all(folder(path))?;
             rename_once(&moved.join(name), &folder(path).join(name))?;
             File::open(folder(path))?.sync_all()?;
@@ -114,7 +115,7 @@ fn move_blobs(blobs: &Path, to: &Path) -> io::Result<()> {
 
 /// Renames what is there, unless something has that name already.
 fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
-    if !from.exists() || to.exists() { Ok(()) } else { fs::rename(from, to) }
+    if !world::exists(from) || world::exists(to) { Ok(()) } else { fs::rename(from, to) }
 }
 
 /// What is to be moved.

@@ -4,7 +4,6 @@ use std::hash::BuildHasherDefault;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::blobs::Placed;
 use crate::checksum::Chain;
@@ -255,7 +254,7 @@ impl Writer {
     /// The clock, where that is above what was used and not above what may be.
     fn next_tid(&self, last: Tid) -> Result<Tid, CommitError> {
         let ceiling = self.storage.tid_ceiling();
-        let (now, next) = (Tid::after(last, SystemTime::now()), last.next());
+        let (now, next) = (Tid::after(last, crate::world::now()), last.next());
         match ceiling {
             _ if now <= ceiling => Ok(now),
             _ if next <= ceiling => Ok(next),

@@ -1,10 +1,10 @@
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::format::{LOG_START, MAGIC, OLD_MAGIC};
 use crate::lock::LogLock;
 use crate::log::LogFile;
+use crate::world::fs::File;
 use crate::{OpenError, ReadError};
 
 /// A log that is looked at, whoever has it open: neither locked nor changed.

@@ -1,7 +1,7 @@
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::ReadError;
 use crate::error::IndexError;
@@ -9,6 +9,7 @@ use crate::index::{Mark, TransactionEntry};
 use crate::log::LogFile;
 use crate::positions::Positions;
 use crate::scan::{Scanned, Scanner};
+use crate::world;
 
 /// Committed records wait at most about this long for the index file, so that many are written together.
 const GATHER: Duration = Duration::from_millis(500);
@@ -27,6 +28,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Drainer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<Result<(), IndexError>>>>,
+    /// What the thread would have, where there is none.
+    threadless: Arc<Mutex<Option<Drain>>>,
 }
 
 struct Shared {
@@ -55,14 +58,23 @@ impl Drainer {
     pub(crate) fn start(log: Arc<LogFile>, positions: Arc<Positions>, mark: Mark) -> Self {
         let shared =
             Arc::new(Shared { waiting: Mutex::default(), work: Condvar::new(), room: Condvar::new() });
-        let thread = std::thread::Builder::new()
-            .name("index".into())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || drain(&shared, &log, &positions, mark)
-            })
-            .expect("a thread can be started");
-        Self { shared, thread: Mutex::new(Some(thread)) }
+        let drain = Drain {
+            shared: Arc::clone(&shared),
+            log,
+            positions,
+            durable: mark,
+            durable_at: world::monotonic(),
+            written: mark,
+            objects: Vec::new(),
+        };
+        let (mut thread, mut threadless) = (None, None);
+        if world::LATER.is_none() {
+            let started = std::thread::Builder::new().name("index".into()).spawn(move || drain.run());
+            thread = Some(started.expect("a thread can be started"));
+        } else {
+            threadless = Some(drain);
+        }
+        Self { shared, thread: Mutex::new(thread), threadless: Arc::new(Mutex::new(threadless)) }
     }
 
     /// Hands over what was committed up to `mark`.
@@ -80,7 +92,13 @@ impl Drainer {
         let enough = waiting.enough();
         drop(waiting);
         if was_empty || enough {
-            self.shared.work.notify_one();
+            match world::LATER {
+                None => self.shared.work.notify_one(),
+                Some(later) => {
+                    let drain = Arc::clone(&self.threadless);
+                    later(GATHER, Box::new(move || work_off(&drain)));
+                }
+            }
         }
     }
 
@@ -109,6 +127,9 @@ impl Drainer {
         self.shared.waiting().stop.get_or_insert(how);
         self.shared.work.notify_all();
         self.shared.room.notify_all();
+        if let Some(mut drain) = self.threadless.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return drain.round().map(drop);
+        }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         thread.map_or(Ok(()), |thread| thread.join().expect("the index thread does not panic"))
     }
@@ -136,6 +157,9 @@ fn recover(
     failed: IndexError,
 ) -> Result<(), IndexError> {
     tracing::error!(error = %failed, "the index file failed; what it does not have stays in memory");
+    if world::LATER.is_some() {
+        return Err(failed); // there is nobody who could wait
+    }
     let mut pause = Duration::from_millis(100);
     loop {
         let stopping = {
@@ -189,66 +213,103 @@ fn read_again(
     Ok((objects, transactions, *up_to))
 }
 
-fn drain(shared: &Shared, log: &Arc<LogFile>, positions: &Positions, start: Mark) -> Result<(), IndexError> {
-    let mut durable = start;
-    let mut durable_at = Instant::now();
-    let mut written = start;
-    let mut objects: Vec<(u64, u64)> = Vec::new();
-    loop {
+/// Writes what waits, where there is no thread. After a failure not any more: it is made up for at the next start.
+fn work_off(drain: &Mutex<Option<Drain>>) {
+    let mut drain = drain.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Err(error)) = drain.as_mut().map(Drain::round) {
+        tracing::error!(%error, "the index file failed");
+        *drain = None;
+    }
+}
+
+/// What the thread works on.
+struct Drain {
+    shared: Arc<Shared>,
+    log: Arc<LogFile>,
+    positions: Arc<Positions>,
+    /// What is in the index file for good.
+    durable: Mark,
+    durable_at: Duration,
+    /// What is in the index file.
+    written: Mark,
+    objects: Vec<(u64, u64)>,
+}
+
+impl Drain {
+    fn run(mut self) -> Result<(), IndexError> {
+        loop {
+            self.gather();
+            if self.round()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until there is enough to do.
+    fn gather(&self) {
+        let shared = &self.shared;
+        let mut waiting = shared.waiting();
+        while waiting.mark.is_none() && waiting.stop.is_none() {
+            if self.written.end == self.durable.end {
+                waiting = shared.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let left = CHECKPOINT_AFTER.saturating_sub(self.since_durable());
+            if left.is_zero() {
+                break;
+            }
+            waiting = wait(shared, waiting, left);
+        }
+        let gather_until = world::monotonic() + GATHER;
+        while waiting.mark.is_some() && waiting.stop.is_none() && !waiting.enough() {
+            let left = gather_until.saturating_sub(world::monotonic());
+            if left.is_zero() {
+                break;
+            }
+            waiting = wait(shared, waiting, left);
+        }
+    }
+
+    fn since_durable(&self) -> Duration {
+        world::monotonic().saturating_sub(self.durable_at)
+    }
+
+    /// Writes what waits. `true`: that was the last.
+    fn round(&mut self) -> Result<bool, IndexError> {
+        self.objects.clear();
+        if self.objects.capacity() > RECORDS_ENOUGH * 4 {
+            self.objects = Vec::new();
+        }
         let (transactions, mark, stop) = {
-            let mut waiting = shared.waiting();
-            while waiting.mark.is_none() && waiting.stop.is_none() {
-                if written.end == durable.end {
-                    waiting = shared.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                    continue;
-                }
-                let left = CHECKPOINT_AFTER.saturating_sub(durable_at.elapsed());
-                if left.is_zero() {
-                    break;
-                }
-                waiting = wait(shared, waiting, left);
-            }
-            let gather_until = Instant::now() + GATHER;
-            while waiting.mark.is_some() && waiting.stop.is_none() && !waiting.enough() {
-                let left = gather_until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                waiting = wait(shared, waiting, left);
-            }
-            objects.clear();
-            if objects.capacity() > RECORDS_ENOUGH * 4 {
-                objects = Vec::new();
-            }
-            mem::swap(&mut objects, &mut waiting.objects);
+            let mut waiting = self.shared.waiting();
+            mem::swap(&mut self.objects, &mut waiting.objects);
             (mem::take(&mut waiting.transactions), waiting.mark.take(), waiting.stop)
         };
-        shared.room.notify_all();
+        self.shared.room.notify_all();
         if stop == Some(Stop::Abandon) {
-            return Ok(());
+            return Ok(true);
         }
-        keep_latest(&mut objects);
-        let mark = mark.unwrap_or(written);
-        let due = durable_at.elapsed() >= CHECKPOINT_AFTER || mark.end - durable.end >= CHECKPOINT_BYTES;
+        keep_latest(&mut self.objects);
+        let mark = mark.unwrap_or(self.written);
+        let due = self.since_durable() >= CHECKPOINT_AFTER || mark.end - self.durable.end >= CHECKPOINT_BYTES;
         let make_durable = due || stop == Some(Stop::Checkpoint);
-        if mark.end != written.end || (make_durable && mark.end != durable.end) {
+        if mark.end != self.written.end || (make_durable && mark.end != self.durable.end) {
             let mut is_durable = make_durable;
-            if let Err(error) = positions.index.apply(&objects, &transactions, &mark, make_durable) {
-                recover(shared, log, positions, &mark, error)?;
+            let index = &self.positions.index;
+            if let Err(error) = index.apply(&self.objects, &transactions, &mark, make_durable) {
+                recover(&self.shared, &self.log, &self.positions, &mark, error)?;
                 is_durable = true;
             }
-            positions.indexed(&objects, &transactions);
-            written = mark;
+            self.positions.indexed(&self.objects, &transactions);
+            self.written = mark;
             if is_durable {
-                durable = written;
+                self.durable = self.written;
             }
         }
-        if written.end == durable.end {
-            durable_at = Instant::now();
+        if self.written.end == self.durable.end {
+            self.durable_at = world::monotonic();
         }
-        if stop == Some(Stop::Checkpoint) {
-            return Ok(());
-        }
+        Ok(stop == Some(Stop::Checkpoint))
     }
 }
 

@@ -10,18 +10,18 @@
 //! whole. redb checks its own pages.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use redb::{
-    Database, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::anchor::Anchor;
 use crate::error::IndexError;
 use crate::format::LOG_START;
+use crate::world::{self, fs::File};
 use crate::{Checksum, Oid, ReadError, Tid};
 
 const OBJECTS: TableDefinition<u64, u64> = TableDefinition::new("objects");
@@ -88,7 +88,7 @@ enum State {
 impl Index {
     /// Opens or makes the index file at `path`.
     pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
-        let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+        let database = world::database(Database::builder().set_cache_size(cache_bytes), path)?;
         Ok(Self {
             state: RwLock::new(State::Open(database)),
             path: Mutex::new(Some(path.to_owned())),
@@ -103,7 +103,7 @@ impl Index {
 
     /// An empty index in a file that has no name.
     pub(crate) fn private(file: File, cache_bytes: usize) -> Result<Self, IndexError> {
-        let database = Database::builder().set_cache_size(cache_bytes).create_file(file)?;
+        let database = world::database_in(Database::builder().set_cache_size(cache_bytes), file)?;
         Ok(Self { state: RwLock::new(State::Open(database)), path: Mutex::new(None), cache_bytes })
     }
 
@@ -121,8 +121,9 @@ impl Index {
         let Some(path) = &path else { return Err(broken().into()) };
         // Only one may have the file open.
         *state = State::Broken(broken());
+        let mut builder = Database::builder();
         let database =
-            Database::builder().set_cache_size(self.cache_bytes).create(path).map_err(IndexError::from)?;
+            world::database(builder.set_cache_size(self.cache_bytes), path).map_err(IndexError::from)?;
         let mark = read_mark(&database.begin_read().map_err(IndexError::from)?)?;
         let (objects, transactions, mark) = missing(mark.unwrap_or(Mark::START))?;
         apply_to(&database, &objects, &transactions, &mark, true)?;
@@ -270,7 +271,7 @@ pub(crate) struct IndexView {
 impl IndexView {
     /// Fails when a process has the file open, or when one crashed and the file has to be repaired first.
     pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
-        let transaction = ReadOnlyDatabase::open(path)?.begin_read()?;
+        let transaction = world::read_only_database(path)?.begin_read()?;
         Ok(Self { transaction })
     }
 

@@ -60,6 +60,8 @@ mod types;
 mod undo;
 mod verify;
 mod window;
+#[doc(hidden)]
+pub mod world;
 
 pub use aside::set_aside;
 pub use blobs::{BlobError, BlobStore, Layout, StagedBlob};
@@ -75,7 +77,7 @@ pub use lineage::{Lineage, LineageError};
 pub use options::{Cut, IndexSource, NoProgress, OpenOptions, OpenReport, Progress};
 pub use pack::{PackError, PackOptions, PackReport, PackStage, Packed};
 pub use references::{ReferenceError, ReferenceScanner};
-pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage, Saved, SavedContents};
+pub use rewind::{LostTransaction, RewindError, RewindReport, RewindStage, Saved, SavedChanges};
 pub use series::Series;
 pub use space::Reservation;
 pub use storage::Storage;

@@ -16,13 +16,13 @@
 //! | 2 + n | its primary's name, after its length |
 //! | 16 | XXH3 (128 bits, seed 0) of all before |
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 use twox_hash::XxHash3_128;
 
-use crate::tail::sync_directory_of;
+use crate::world::fs::File;
+use crate::world::sync_directory_of;
 use crate::{Epoch, Epochs, Storage, Tid};
 
 const MAGIC: &[u8; 8] = b"SBLINEAG";
@@ -108,7 +108,7 @@ impl Lineage {
     }
 
     fn read(path: &Path) -> Result<Self, LineageError> {
-        match std::fs::read(path) {
+        match crate::world::fs::read(path) {
             Ok(bytes) => {
                 Self::decode(&bytes).ok_or_else(|| LineageError::Damaged { path: path.display().to_string() })
             }
@@ -123,7 +123,7 @@ impl Lineage {
         let mut file = File::create(&new)?;
         file.write_all(&self.encode())?;
         file.sync_all()?;
-        std::fs::rename(&new, path)?;
+        crate::world::fs::rename(&new, path)?;
         Ok(sync_directory_of(path)?)
     }
 }

@@ -1,10 +1,8 @@
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-
 use crate::OpenError;
+use crate::world::fs::{File, TryLockError};
 
 /// The lock that ZODB's FileStorage takes (`zc.lockfile`): an exclusive `flock` on `Data.fs.lock`, which names
 /// its holder's process id: a space, the number, a newline. The file stays when the lock is given back.
@@ -29,13 +27,13 @@ impl LogLock {
             .truncate(false)
             .open(&path)
             .map_err(failed("opening"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(TryLockError::WouldBlock) => {
                 let pid = holder(&mut file);
                 return Err(OpenError::Locked { path, pid });
             }
-            Err(error) => return Err(failed("locking")(error.into())),
+            Err(TryLockError::Error(error)) => return Err(failed("locking")(error)),
         }
         sign(&mut file).map_err(failed("writing"))?;
         Ok(Self { file })
@@ -47,10 +45,10 @@ impl LogLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other?,
         };
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
+        match file.try_lock_shared() {
             Ok(()) => Ok(false),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
-            Err(error) => Err(error.into()),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
         }
     }
 }
@@ -58,7 +56,7 @@ impl LogLock {
 impl Drop for LogLock {
     fn drop(&mut self) {
         // Closing would do, unless a process that was forked meanwhile has the file open too.
-        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+        if let Err(error) = self.file.unlock() {
             tracing::warn!(%error, "the log's lock could not be given back");
         }
     }

@@ -1,12 +1,11 @@
-use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::io::{Errno, ReadWriteFlags};
-
 use crate::error::CutOff;
 use crate::format::{BACK_POINTER, RECORD_HEADER, RecordHead, TRANSACTION_HEADER, TransactionHead, number};
+use crate::world;
+use crate::world::fs::File;
 use crate::{Oid, ReadError, ReadMode, Tid, TransactionHeader};
 
 /// How much of a record's data is read along with its header.
@@ -63,7 +62,7 @@ impl LogFile {
             }
             ReadMode::MayBlock => {
                 let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
-                self.kept(position, retry(|| rustix::io::preadv(&self.file, &mut parts, position))?)
+                self.read_parts(&mut parts, position)?
             }
         };
         buffer.truncate(read.saturating_sub(RECORD_HEADER));
@@ -241,25 +240,20 @@ impl LogFile {
 
     fn read_cached(&self, parts: &mut [IoSliceMut<'_>], position: u64) -> Result<usize, ReadError> {
         if !self.always_waits.load(Ordering::Relaxed) {
-            match rustix::io::preadv2(&self.file, parts, position, ReadWriteFlags::NOWAIT) {
-                Ok(read) => return Ok(self.kept(position, read)),
-                Err(Errno::AGAIN | Errno::INTR) => return Err(ReadError::WouldBlock),
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+            match world::read_cached_parts_at(&self.file, parts, position) {
+                Ok(Some(read)) => return Ok(self.kept(position, read)),
+                Ok(None) => return Err(ReadError::WouldBlock),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     self.always_waits.store(true, Ordering::Relaxed);
                 }
-                Err(error) => return Err(ReadError::Io(error.into())),
+                Err(error) => return Err(ReadError::Io(error)),
             }
         }
-        Ok(self.kept(position, retry(|| rustix::io::preadv(&self.file, parts, position))?))
+        Ok(self.read_parts(parts, position)?)
     }
-}
 
-fn retry(mut read: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match read() {
-            Err(Errno::INTR) => {}
-            other => return Ok(other?),
-        }
+    fn read_parts(&self, parts: &mut [IoSliceMut<'_>], position: u64) -> io::Result<usize> {
+        Ok(self.kept(position, world::read_parts_at(&self.file, parts, position)?))
     }
 }
 

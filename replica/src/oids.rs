@@ -8,14 +8,14 @@
 //! | 8 | the oid |
 //! | 16 | XXH3 (128 bits, seed 0) of all before |
 
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use twox_hash::XxHash3_128;
 
 use crate::Oid;
-use crate::tail::sync_directory_of;
+use crate::world::fs::{self, File};
+use crate::world::sync_directory_of;
 
 const MAGIC: &[u8; 8] = b"SBMAXOID";
 const VERSION: u32 = 1;

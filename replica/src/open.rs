@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,8 @@ use crate::log::LogFile;
 use crate::pack::leftovers;
 use crate::positions::Positions;
 use crate::scan::{Bad, Scanned, Scanner};
+use crate::world;
+use crate::world::fs::File;
 use crate::{
     BlobStore, Cut, IndexSource, Oid, OpenError, OpenOptions, OpenReport, Progress, ReadError, ReadMode, Tid,
     tail,
@@ -114,7 +115,7 @@ fn open_blobs(
 /// The lock; `None` for a read-only storage that does without.
 fn take_lock(path: &Path, options: &OpenOptions) -> Result<Option<LogLock>, OpenError> {
     // Else a lock file would be left beside nothing.
-    if (options.read_only || !options.create) && !path.exists() {
+    if (options.read_only || !options.create) && !world::exists(path) {
         return Err(OpenError::Missing(path.to_owned()));
     }
     match LogLock::take(path) {
@@ -149,7 +150,7 @@ fn open_log(path: &Path, options: &OpenOptions) -> Result<(File, bool), OpenErro
 fn begin_log(mut file: &File, path: &Path) -> Result<(), OpenError> {
     file.write_all(MAGIC)
         .and_then(|()| file.sync_all())
-        .and_then(|()| tail::sync_directory_of(path))
+        .and_then(|()| world::sync_directory_of(path))
         .map_err(failed("making", path))
 }
 
@@ -196,7 +197,7 @@ fn open_index(
     progress: &dyn Progress,
 ) -> Result<(Index, IndexSource), OpenError> {
     let file = index_path(path);
-    if !file.exists() {
+    if !world::exists(&file) {
         return empty_index(path, options, IndexSource::Built);
     }
     let opened = Index::open(&file, options.index_cache_bytes).map_err(ReadError::Index);
@@ -225,12 +226,12 @@ fn empty_index(
 
 fn new_index(path: &Path, options: &OpenOptions) -> Result<Index, OpenError> {
     let (folder, file) = (folder(path), index_path(path));
-    match std::fs::create_dir(&folder) {
-        Ok(()) => tail::sync_directory_of(path).map_err(failed("making", &folder))?,
+    match crate::world::fs::create_dir(&folder) {
+        Ok(()) => world::sync_directory_of(path).map_err(failed("making", &folder))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed("making", &folder)(error)),
     }
-    match std::fs::remove_file(&file) {
+    match crate::world::fs::remove_file(&file) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("removing", &file)(error)),
@@ -242,7 +243,7 @@ fn new_index(path: &Path, options: &OpenOptions) -> Result<Index, OpenError> {
 
 /// An index that nobody else sees and that goes away by itself.
 fn private_index(path: &Path, options: &OpenOptions) -> Result<Index, OpenError> {
-    let file = tempfile::tempfile().map_err(failed("making a temporary index for", path))?;
+    let file = world::unnamed_file(None).map_err(failed("making a temporary index for", path))?;
     let index = Index::private(file, options.index_cache_bytes)?;
     index.apply(&[], &[], &Mark::START, false)?;
     Ok(index)

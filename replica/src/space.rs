@@ -1,11 +1,9 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
-use rustix::io::Errno;
-
 use crate::ReserveError;
 use crate::log::LogFile;
+use crate::world;
 
 /// Space is taken from the filesystem in steps of this many bytes.
 const STEP: u64 = 16 << 20;
@@ -39,11 +37,12 @@ impl Space {
         let mut state = self.state();
         let reserved = state.reserved.saturating_add(bytes);
         let needed = state.end.saturating_add(reserved);
-        state.allocate(needed).map_err(|error| match error {
-            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => {
-                ReserveError::NoSpace { bytes, source: error.into() }
+        state.allocate(needed).map_err(|error| {
+            if is_full(&error) {
+                ReserveError::NoSpace { bytes, source: error }
+            } else {
+                ReserveError::Io(error)
             }
-            other => ReserveError::Io(other.into()),
         })?;
         state.reserved = reserved;
         Ok(Reservation { space: Arc::clone(self), bytes })
@@ -62,7 +61,7 @@ impl Space {
         let mut state = self.state();
         state.allocated = state.end;
         let needed = state.end + state.reserved;
-        Ok(state.allocate(needed)?)
+        state.allocate(needed)
     }
 
     /// Goes over to another log, which ends at `end`, with all reservations, if `when` succeeds. When there is not
@@ -77,7 +76,7 @@ impl Space {
         let reserved = state.reserved;
         let mut next = State { log: Arc::clone(log), end, reserved, allocated: end, unsupported: false };
         if reserved > 0 {
-            next.allocate(end + reserved).map_err(io::Error::from)?;
+            next.allocate(end + reserved)?;
         }
         let done = when()?;
         *state = next;
@@ -100,18 +99,16 @@ impl Space {
 }
 
 impl State {
-    fn allocate(&mut self, needed: u64) -> rustix::io::Result<()> {
+    fn allocate(&mut self, needed: u64) -> io::Result<()> {
         let file = self.log.file();
         if needed <= self.allocated {
             return Ok(());
         }
         if !self.unsupported {
             let wanted = needed.max(self.allocated.saturating_add(STEP));
-            let take = |up_to: u64| {
-                fallocate(file, FallocateFlags::KEEP_SIZE, self.allocated, up_to - self.allocated)
-            };
+            let take = |up_to: u64| world::take_space(file, self.allocated, up_to);
             let taken = match take(wanted) {
-                Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => take(needed).map(|()| needed),
+                Err(error) if is_full(&error) => take(needed).map(|()| needed),
                 other => other.map(|()| wanted),
             };
             match taken {
@@ -119,14 +116,19 @@ impl State {
                     self.allocated = allocated;
                     return Ok(());
                 }
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.unsupported = true,
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => self.unsupported = true,
                 Err(error) => return Err(error),
             }
         }
-        let filesystem = fstatvfs(file)?;
-        let free = filesystem.f_bavail.saturating_mul(filesystem.f_frsize);
-        if needed - self.end > free { Err(Errno::NOSPC) } else { Ok(()) }
+        let free = world::free_bytes_beside(file)?;
+        if needed - self.end > free { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
+}
+
+/// Whether an error says that there is no room.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Disk space for a transaction that was voted. Dropping it gives the space back.

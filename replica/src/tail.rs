@@ -13,7 +13,6 @@
 //! 4. More than that can only be one large transaction: its header and records must make sense up to the end of
 //!    the file, or up to where nothing but zeros follow. Else it is damage.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +22,8 @@ use crate::checksum::Checksum;
 use crate::format::TRANSACTION_HEADER;
 use crate::log::LogFile;
 use crate::scan::{Bad, Scanned, Scanner};
+use crate::world::fs::File;
+use crate::world::sync_directory_of;
 use crate::{ReadError, Tid};
 
 /// More than this is cut off only if it makes sense as the beginning of one transaction.
@@ -138,13 +139,4 @@ fn new_file(path: &Path) -> io::Result<(PathBuf, File)> {
         }
     }
     unreachable!("a directory does not hold 2^31 files of one name")
-}
-
-/// Makes the names in the directory of `path` durable.
-pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
 }

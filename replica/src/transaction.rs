@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::hash::BuildHasherDefault;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -13,6 +12,7 @@ use crate::inner::{Generation, Inner};
 use crate::pins::Pin;
 use crate::recent::Mix;
 use crate::series::Series;
+use crate::world::fs::File;
 use crate::{Checksum, Oid, ReadMode, ReserveError, StagedBlob, Tid, TransactionError};
 
 /// Record data beyond this go to a temporary file.
@@ -382,7 +382,7 @@ impl Content {
         if self.memory.len() + data.len() > MEMORY_BYTES_MAX && !self.memory.is_empty() {
             let file = match &mut self.file {
                 Some(file) => file,
-                None => self.file.insert(tempfile::tempfile_in(storage.directory())?),
+                None => self.file.insert(crate::world::unnamed_file(Some(storage.directory()))?),
             };
             if let Err(error) = file.write_all(&self.memory) {
                 // Nothing that counts was changed: what was written in part is written over.

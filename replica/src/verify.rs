@@ -10,6 +10,7 @@ use crate::index::{IndexView, Mark};
 use crate::log::LogFile;
 use crate::recent::Mix;
 use crate::scan::{Bad, Scanned, ScannedRecord, ScannedTransaction, Scanner};
+use crate::world;
 use crate::{Checksum, Progress, ReadError, ReadMode, Tid, tail};
 
 /// Progress is told after so many bytes of the log.
@@ -72,7 +73,7 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<VerifyReport, Read
     let Beside { log, size, in_use } = Beside::open(path)?;
     let index = crate::open::index_path(path);
     let (view, skipped) = match IndexView::open(&index) {
-        Err(_) if !index.exists() => (None, "there is none".to_owned()),
+        Err(_) if !world::exists(&index) => (None, "there is none".to_owned()),
         Ok(view) => (Some(view), String::new()),
         Err(error) => (None, error.to_string()),
     };

@@ -11,7 +11,7 @@ use common::packing::{objects, record};
 use common::{Site, place};
 use replica::{
     Export, IndexSource, NoProgress, Oid, OpenOptions, PackOptions, Progress, ReadError, ReadMode, Record,
-    RewindError, RewindReport, RewindStage, SavedContents, Storage, Tid, verify,
+    RewindError, RewindReport, RewindStage, SavedChanges, Storage, Tid, verify,
 };
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -141,11 +141,13 @@ fn what_is_left_is_as_if_the_lost_had_never_been_and_the_lost_are_saved() {
         let saved = site.storage.saved().expect("a list");
         let [saved] = &saved[..] else { panic!("one file was saved: {saved:?}") };
         assert_eq!((Some(&saved.path), saved.fork), (report.saved_to.as_ref(), report.end.tid));
-        let read = saved.read(tids.len().max(report.oids.len())).expect("what it has");
-        assert_eq!(read.transactions, tids.len() as u64);
-        assert_eq!(read.changes, Some((tids.clone(), report.oids.clone())));
-        let few = saved.read(report.oids.len() - 1).expect("what it has");
-        assert_eq!(few, SavedContents { transactions: tids.len() as u64, changes: None });
+        let (count, counted) = saved.count();
+        counted.expect("it is whole");
+        assert_eq!(count, tids.len() as u64);
+        let changes = |wanted| saved.changes(wanted).expect("what it has");
+        let all = SavedChanges { tids: tids.clone(), oids: report.oids.clone() };
+        assert_eq!(changes(tids.len().max(report.oids.len())), Some(all));
+        assert_eq!(changes(report.oids.len() - 1), None);
         assert_eq!(saved_history(&report), expected);
         let name = report.saved_to.clone().expect("saved");
         let name = name.file_name().expect("a name").to_string_lossy().into_owned();

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_rustls::server::TlsStream;
+
+use crate::world;
+use crate::world::net::TcpStream;
 
 /// How long to stay awake for the next request.
 pub const PATIENCE: Duration = Duration::from_micros(500);
@@ -79,18 +81,18 @@ pub trait ReceiveNow {
 }
 
 impl ReceiveNow for TcpStream {
-    const POSSIBLE: bool = true;
+    const POSSIBLE: bool = world::RECEIVES_NOW;
 
     fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self, buffer, RecvFlags::DONTWAIT)?.0)
+        world::receive_now(self, buffer)
     }
 }
 
 impl ReceiveNow for UnixStream {
-    const POSSIBLE: bool = true;
+    const POSSIBLE: bool = world::RECEIVES_NOW;
 
     fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self, buffer, RecvFlags::DONTWAIT)?.0)
+        world::receive_now(self, buffer)
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::{debug, info, warn};
 use zeo_proto::{frame, handshake};
 
+use crate::appetite::Appetite;
 use crate::busy_poll::{Habit, PATIENCE, ReceiveNow};
 use crate::door::Door;
 use crate::quiet::Quiet;
@@ -23,11 +24,10 @@ use crate::server::Served;
 use crate::service::clients::Client;
 use crate::service::mailbox::{Event, Inbox, Mailbox, mailbox};
 use crate::session::{CloseReason, Job, Outbox, Session};
+use crate::world;
 
 /// Unsent bytes beyond which no further requests are taken from the client.
 const UNSENT_HIGH_WATER: usize = 1 << 20;
-/// How much is read at a time.
-const READ_CHUNK: usize = 64 << 10;
 /// A client that takes nothing of what waits for it for so long is gone.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
 /// How much is received at once while busy polling.
@@ -73,6 +73,7 @@ enum Turn {
 struct Connection<S> {
     stream: S,
     received: BytesMut,
+    appetite: Appetite,
     outbox: Outbox,
     /// How much of `outbox.bytes` is sent.
     sent: usize,
@@ -103,7 +104,8 @@ pub async fn serve<S>(
     let stop = stop_on(shutdown, door.clone(), mailbox.clone());
     let mut connection = Connection {
         stream,
-        received: BytesMut::with_capacity(READ_CHUNK),
+        received: BytesMut::new(),
+        appetite: Appetite::default(),
         outbox: Outbox::default(),
         sent: 0,
         unflushed: false,
@@ -152,7 +154,8 @@ fn stop_on(
 impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
     /// Why the connection ended.
     async fn run(&mut self, served: &Arc<Served>) -> End {
-        match self.greet(served).await {
+        // In a box: the client may stay for long after it.
+        match Box::pin(self.greet(served)).await {
             Ok(mut session) => self.converse(&mut session, served.limits().frame_bytes_max).await,
             Err(end) => end,
         }
@@ -277,12 +280,12 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
         for Job { delay, run } in self.outbox.jobs.drain(..) {
             let mailbox = self.mailbox.clone();
             if delay.is_zero() {
-                tokio::task::spawn_blocking(move || mailbox.send(Event::Completed(run())));
+                world::spawn_blocking(move || mailbox.send(Event::Completed(Box::new(run()))));
             } else {
                 tokio::spawn(async move {
-                    let done = tokio::task::spawn_blocking(run).await;
+                    let done = world::spawn_blocking(run).await;
                     tokio::time::sleep(delay).await;
-                    mailbox.send(Event::Completed(done.expect("no job panics")));
+                    mailbox.send(Event::Completed(Box::new(done.expect("no job panics"))));
                 });
             }
         }
@@ -397,14 +400,18 @@ impl<S: AsyncRead + AsyncWrite + ReceiveNow + Unpin> Connection<S> {
 
     /// Receives some bytes (ready), or waits for some.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, End> {
-        if self.received.is_empty() && self.received.capacity() > UNSENT_HIGH_WATER {
-            self.received = BytesMut::new(); // a large message is over: give its memory back
+        self.received.reserve(self.appetite.bytes());
+        if self.received.is_empty() && self.appetite.is_too_large(self.received.capacity()) {
+            self.received = BytesMut::with_capacity(self.appetite.bytes());
         }
-        self.received.reserve(READ_CHUNK);
+        let room = self.received.capacity() - self.received.len();
         match pin!(self.stream.read_buf(&mut self.received)).poll(context) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(0)) => Err(End::Eof),
-            Poll::Ready(Ok(_)) => Ok(Poll::Ready(())),
+            Poll::Ready(Ok(came)) => {
+                self.appetite.fed(came, room);
+                Ok(Poll::Ready(()))
+            }
             Poll::Ready(Err(error)) => Err(error.into()),
         }
     }

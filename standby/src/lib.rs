@@ -16,10 +16,13 @@
 //! | [`peer`] | connections between nodes |
 //! | `session` | one client's session as a state machine |
 //! | `service` | what the sessions of a storage share: locks, publications, new ids, counters |
+//! | `listing` | transactions as they are listed, for people and for programs |
 //! | `server` | the storages of a server |
+//! | `supervisor` | what whoever started the process is told |
 //! | [`span`] | lengths of time as text |
 //! | [`zeo_conf`] | the stock server's configuration file |
 
+mod appetite;
 mod busy_poll;
 pub mod cli;
 pub mod config;
@@ -29,6 +32,7 @@ pub mod decisions;
 mod door;
 pub mod failover;
 mod listener;
+mod listing;
 mod membership;
 mod node;
 mod opening;
@@ -43,5 +47,10 @@ mod server;
 mod service;
 mod session;
 pub mod span;
+mod supervisor;
 mod tls;
+#[cfg(feature = "simulation")]
+pub mod within;
+#[doc(hidden)]
+pub mod world;
 pub mod zeo_conf;

@@ -5,12 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -21,14 +22,14 @@ use crate::connection;
 use crate::door::Door;
 use crate::refusals::Refusals;
 use crate::server::Served;
+use crate::world::net::{TcpListener, TcpStream};
+use crate::world::{self, Instant};
 
 /// Idle time after which the kernel asks whether a client is still there, and how often it asks again.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a TLS handshake may take.
 const TLS_HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
-/// Connections that the kernel may hold ready for us.
-const BACKLOG: i32 = 1024;
 
 /// An address to listen on, as it is written in options: `HOST:PORT` (port 0 picks one) or `unix:PATH`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -174,36 +175,41 @@ impl Stream {
         match self {
             Self::Tcp(stream, _) => {
                 prepare_tcp(&stream);
-                secure(stream, served, door, tls, peer, shutdown).await;
+                secured(stream, served, door, tls, peer, shutdown).await;
             }
-            Self::Unix(stream) => secure(stream, served, door, tls, peer, shutdown).await,
+            Self::Unix(stream) => secured(stream, served, door, tls, peer, shutdown).await,
         }
     }
 }
 
-async fn secure<S>(
+/// A connection, with TLS or without. In boxes: one without needs no room for what one with it needs, and thousands may be
+/// idle.
+fn secured<S>(
     stream: S,
     served: Arc<Served>,
     door: Door,
     tls: Option<TlsAcceptor>,
     peer: String,
     shutdown: watch::Receiver<bool>,
-) where
-    S: AsyncRead + AsyncWrite + ReceiveNow + Unpin + Send,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    S: AsyncRead + AsyncWrite + ReceiveNow + Unpin + Send + 'static,
 {
-    let Some(tls) = tls else { return connection::serve(stream, served, door, peer, shutdown).await };
-    match tokio::time::timeout(TLS_HANDSHAKE_LIMIT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => connection::serve(stream, served, door, peer, shutdown).await,
-        Ok(Err(error)) => warn!(%peer, %error, "refused a connection: the TLS handshake failed"),
-        Err(_) => warn!(%peer, "refused a connection: the TLS handshake took too long"),
-    }
+    let Some(tls) = tls else { return Box::pin(connection::serve(stream, served, door, peer, shutdown)) };
+    Box::pin(async move {
+        match tokio::time::timeout(TLS_HANDSHAKE_LIMIT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => connection::serve(stream, served, door, peer, shutdown).await,
+            Ok(Err(error)) => warn!(%peer, %error, "refused a connection: the TLS handshake failed"),
+            Err(_) => warn!(%peer, "refused a connection: the TLS handshake took too long"),
+        }
+    })
 }
 
 /// Listens at the first address of the host that can be had.
 pub(crate) async fn bind_tcp(host_and_port: &str) -> io::Result<TcpListener> {
     let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in tokio::net::lookup_host(host_and_port).await? {
-        match listen(address) {
+    for address in world::net::lookup_host(host_and_port).await? {
+        match world::listen(address).await {
             Ok(listener) => return Ok(listener),
             Err(error) => last_error = error,
         }
@@ -211,22 +217,10 @@ pub(crate) async fn bind_tcp(host_and_port: &str) -> io::Result<TcpListener> {
     Err(last_error)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
 /// Small messages leave at once; a client that vanished without a word is found out. (Clients cannot be relied on
 /// for heartbeats: one that was kept waiting for the greeting sends none.)
 pub(crate) fn prepare_tcp(stream: &TcpStream) {
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    let prepared =
-        stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive));
-    if let Err(error) = prepared {
+    if let Err(error) = world::prepare(stream, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL) {
         warn!(%error, "a socket option could not be set");
     }
 }

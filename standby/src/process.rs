@@ -1,16 +1,17 @@
 //! What every long-running command shares: the runtime, and the signals that end it.
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// Threads that may wait for disks at one time.
 const BLOCKING_THREADS_MAX: usize = 64;
 
-/// The signals that stop a process.
+/// What a process is asked for, by signals or by whoever runs a node within a program of its own.
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    heard: mpsc::UnboundedReceiver<Asked>,
+    /// [`Asked::Reload`] was heard while nobody could do it.
+    put_off: bool,
 }
 
 /// What a signal asks for.
@@ -23,20 +24,46 @@ pub enum Asked {
 }
 
 impl Signals {
-    /// Waits for a signal.
+    /// Signals of somebody else.
+    pub fn channel() -> (mpsc::UnboundedSender<Asked>, Self) {
+        let (sender, heard) = mpsc::unbounded_channel();
+        (sender, Self { heard, put_off: false })
+    }
+
+    /// Passes on those of the operating system.
+    fn listen() -> Result<Self> {
+        let (sender, signals) = Self::channel();
+        let kinds = [
+            (SignalKind::hangup(), Asked::Reload),
+            (SignalKind::terminate(), Asked::Stop("SIGTERM")),
+            (SignalKind::interrupt(), Asked::Stop("SIGINT")),
+        ];
+        for (kind, asked) in kinds {
+            let (mut heard, sender) = (signal(kind)?, sender.clone());
+            tokio::spawn(async move { while heard.recv().await.is_some() && sender.send(asked).is_ok() {} });
+        }
+        Ok(signals)
+    }
+
+    /// Waits for a signal. Where nobody can send one, for ever.
     pub async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.hangup.recv() => Asked::Reload,
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+        if std::mem::take(&mut self.put_off) {
+            return Asked::Reload;
+        }
+        match self.heard.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await,
         }
     }
 
-    /// Waits for SIGTERM or SIGINT, and says which.
+    /// Waits for one that stops the process, and says which. What else is asked for waits.
     pub async fn stop(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            match self.heard.recv().await {
+                Some(Asked::Stop(signal)) => return signal,
+                Some(Asked::Reload) => self.put_off = true,
+                None => std::future::pending().await,
+            }
         }
     }
 }
@@ -61,9 +88,6 @@ where
                 on_user_signal();
             }
         });
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        let hangup = signal(SignalKind::hangup())?;
-        work(Signals { terminate, interrupt, hangup }).await
+        work(Signals::listen()?).await
     })
 }

@@ -1,6 +1,8 @@
 //! Telling that connections are refused, without filling the log: whoever is refused may try again at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::world::Instant;
 
 /// How often it is told.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -1,6 +1,5 @@
 //! `standby serve`: one server on the user's own files, from start to stop.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,9 @@ use crate::opening::{self, ServiceSettings};
 use crate::process::{Signals, run_until_done};
 use crate::server::{ConnectionLimits, Served};
 use crate::service::invalidations::InvalidationPolicy;
+use crate::supervisor;
 use crate::tls::{self, ClientCertificate, TlsOptions};
+use crate::world;
 
 /// How long the connections may take to end when the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -69,9 +70,8 @@ async fn serve(options: &ServeOptions, mut signals: Signals) -> Result<()> {
     let listener =
         Listener::bind(&options.zeo).await.with_context(|| format!("cannot listen on {}", options.zeo))?;
     let opening = options.clone();
-    let services = tokio::task::spawn_blocking(move || {
-        opening::open_all(&opening.storages, &opening.service_settings())
-    });
+    let services =
+        world::spawn_blocking(move || opening::open_all(&opening.storages, &opening.service_settings()));
     let services = tokio::select! {
         services = services => services.map_err(|panic| anyhow!(panic))??,
         _ = signals.stop() => return Ok(()), // nothing is lost: an index in the making is made again
@@ -82,22 +82,14 @@ async fn serve(options: &ServeOptions, mut signals: Signals) -> Result<()> {
     let address = listener.address.clone();
     let (_, tls) = watch::channel(tls);
     let serving = tokio::spawn(listener.serve(served.clone(), Door::open(), tls, stopped));
-    announce(&address)?;
+    info!(%address, "serving");
+    supervisor::ready(&[format!("zeo={address}")])?;
     let signal = signals.stop().await;
     info!(signal, "stopping");
+    supervisor::stopping();
     stop.send_replace(true);
     if tokio::time::timeout(STOP_LIMIT, serving).await.is_err() {
         warn!("some connections did not end in time");
     }
-    tokio::task::spawn_blocking(move || opening::close_all(&served)).await.map_err(|panic| anyhow!(panic))?
-}
-
-/// The one line on standard output: whoever started the server may connect now.
-fn announce(address: &ListenAddress) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "ready zeo={address}")
-        .and_then(|()| stdout.flush())
-        .context("standard output is closed")?;
-    info!(%address, "serving");
-    Ok(())
+    world::spawn_blocking(move || opening::close_all(&served)).await.map_err(|panic| anyhow!(panic))?
 }

@@ -80,6 +80,7 @@ mod traffic;
 mod transaction;
 mod verification;
 mod view;
+mod world;
 
 pub use address::Address;
 pub use answers::{Conflict, Invalidations, Metadata, Undoable, Vote};

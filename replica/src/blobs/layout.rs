@@ -1,8 +1,8 @@
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{BlobError, LAYOUT_MARKER};
 use crate::Oid;
+use crate::world::fs;
 
 /// How oids become directories (`ZODB/blob.py`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

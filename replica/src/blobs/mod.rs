@@ -15,7 +15,6 @@ mod layout;
 mod removal;
 mod staged;
 
-use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use self::layout::Layout;
 pub(crate) use self::removal::{RemovalList, work_off};
 pub use self::staged::StagedBlob;
+use crate::world;
+use crate::world::fs;
 use crate::{Oid, Tid};
 
 const LAYOUT_MARKER: &str = ".layout";
@@ -82,7 +83,7 @@ impl BlobStore {
             fs::create_dir_all(directory).map_err(failed("making the directory", directory))?;
         }
         let marker = root.join(LAYOUT_MARKER);
-        if !marker.exists() {
+        if !world::exists(&marker) {
             fs::write(&marker, layout.name()).map_err(failed("writing", &marker))?;
         }
         Ok(Self { root: root.to_owned(), staging, layout, directories: Arc::default() })
@@ -108,8 +109,7 @@ impl BlobStore {
     /// # Errors
     /// The file could not be made.
     pub fn stage(&self) -> io::Result<(fs::File, StagedBlob)> {
-        let file = tempfile::Builder::new().prefix("upload-").suffix(".tmp").tempfile_in(&self.staging)?;
-        let (file, path) = file.keep().map_err(|error| error.error)?;
+        let (file, path) = world::new_file(&self.staging, "upload-", ".tmp")?;
         Ok((file, StagedBlob::new(path, None)))
     }
 
@@ -122,9 +122,11 @@ impl BlobStore {
         if !fs::symlink_metadata(&path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
         }
-        let mut note = tempfile::Builder::new().suffix(NOTE_SUFFIX).tempfile_in(&self.staging)?;
-        write!(note, "{:016x} {name}", oid.get())?;
-        let (_, note) = note.keep().map_err(|error| error.error)?;
+        let (mut file, note) = world::new_file(&self.staging, "", NOTE_SUFFIX)?;
+        if let Err(error) = write!(file, "{:016x} {name}", oid.get()) {
+            let _ = fs::remove_file(note); // else the next start does
+            return Err(error);
+        }
         Ok(StagedBlob::new(path, Some(note)))
     }
 
@@ -169,7 +171,7 @@ impl BlobStore {
         let (source, path) = (from.path(oid, tid), self.path(oid, tid));
         let directory = self.directory(oid);
         let made = create_directories(&self.root, &directory)?;
-        if !path.exists() && fs::hard_link(&source, &path).is_err() {
+        if !world::exists(&path) && fs::hard_link(&source, &path).is_err() {
             let part = self.staging.join(format!("{:016x}.{:016x}.copy", oid.get(), tid.get()));
             fs::copy(&source, &part)?;
             fs::File::open(&part)?.sync_all()?;
@@ -243,7 +245,7 @@ fn pending_of(path: &Path) -> Option<(Oid, Tid)> {
 fn create_directories(root: &Path, directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut missing = Vec::new();
     let mut next = directory;
-    while next != root && !next.is_dir() {
+    while next != root && !fs::metadata(next).is_ok_and(|found| found.is_dir()) {
         missing.push(next.to_owned());
         next = next.parent().unwrap_or(root);
     }

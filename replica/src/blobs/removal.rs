@@ -10,13 +10,13 @@
 //! | 16 each | oid and tid of a revision |
 //! | 16 | XXH3 (128 bits, seed 0) of all before |
 
-use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use twox_hash::xxhash3_128::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
 
 use super::BlobStore;
+use crate::world::fs::{self, File};
 use crate::{Oid, Tid};
 
 const MAGIC: &[u8; 8] = b"SBBLOBRM";

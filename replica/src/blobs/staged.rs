@@ -1,6 +1,7 @@
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::world::fs;
 
 /// A blob that is not committed: a file that is removed when this is dropped.
 #[derive(Debug)]

@@ -14,13 +14,14 @@
 //! renamed to `Data.fs.old` first; a crash right then (or of ZODB's own pack) leaves no `Data.fs`, and the old one is
 //! put back.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Progress;
 use crate::open::{anchor_path, folder, index_path};
-use crate::tail::sync_directory_of;
+use crate::world;
+use crate::world::fs;
+use crate::world::sync_directory_of;
 
 /// `Data.fs.pack`
 pub(crate) fn packed_path(path: &Path) -> PathBuf {
@@ -78,18 +79,18 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 /// Finishes or removes what a crash left. The lock is held.
 pub(crate) fn settle(path: &Path, progress: &dyn Progress) -> io::Result<()> {
     let (packed, old) = (packed_path(path), old_path(path));
-    if !path.exists() && packed.exists() && old.exists() {
+    if !world::exists(path) && world::exists(&packed) && world::exists(&old) {
         fs::rename(&old, path)?;
         sync_directory_of(path)?;
         progress.note("a pack was cut short between its renames; the old log was put back");
     }
-    if packed.exists() {
+    if world::exists(&packed) {
         remove(path)?;
         progress.note("a pack was cut short; what it had made was removed");
-    } else if staged(&anchor_path(path)).exists() {
+    } else if world::exists(staged(&anchor_path(path))) {
         finish(path)?;
         progress.note("a pack was cut short after it had taken effect, and was finished");
-    } else if path.exists() {
+    } else if world::exists(path) {
         remove(path)?;
     }
     Ok(())

@@ -1,6 +1,7 @@
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+
+use crate::world::fs::File;
 
 /// So much is written at once.
 const PIECE_BYTES: usize = 4 << 20;

@@ -1,5 +1,3 @@
-use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +11,8 @@ use crate::index::{Index, Mark};
 use crate::inner::{Generation, Inner};
 use crate::open::{anchor_path, index_path};
 use crate::references::ReferenceScanner;
+use crate::world;
+use crate::world::fs::{self, File};
 use crate::{Oid, Progress, ReadError, ReadMode, Tid};
 
 /// Progress is told, and a storage that closes is noticed, after so many bytes of the log.
@@ -59,7 +59,7 @@ impl Inner {
         let packed_path = leftovers::packed_path(&self.path);
         let file = File::options().read(true).write(true).create_new(true).open(packed_path)?;
         let clear_up = ClearUp { path: &self.path };
-        crate::tail::sync_directory_of(&self.path)?;
+        crate::world::sync_directory_of(&self.path)?;
         let index = Index::open(&leftovers::staged(&index_path(&self.path)), self.options.index_cache_bytes)?;
         index.apply(&[], &[], &Mark::START, false)?;
 
@@ -73,7 +73,7 @@ impl Inner {
         };
         let blobs = copy.blobs.take().map(RemovalList::finish).transpose()?;
         copy.anchor.write(&leftovers::staged(&anchor_path(&self.path)))?;
-        crate::tail::sync_directory_of(&anchor_path(&self.path))?;
+        crate::world::sync_directory_of(&anchor_path(&self.path))?;
         let records_dropped = copy.records_dropped;
         ctx.catch_up(&generation, &mut copy)?;
         let switched = switch::switch(&ctx, generation, copy)?;
@@ -107,8 +107,7 @@ impl Inner {
     fn check_space(&self, log_bytes: u64) -> Result<(), PackError> {
         let index_bytes = fs::metadata(index_path(&self.path)).map_or(0, |index| index.len());
         let needed_bytes = log_bytes.saturating_add(index_bytes);
-        let filesystem = rustix::fs::statvfs(self.directory()).map_err(io::Error::from)?;
-        let free_bytes = filesystem.f_bavail.saturating_mul(filesystem.f_frsize);
+        let free_bytes = world::free_bytes_in(self.directory())?;
         if free_bytes < needed_bytes {
             return Err(PackError::NoSpace { needed_bytes, free_bytes });
         }

@@ -1,4 +1,3 @@
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +11,9 @@ use crate::inner::Generation;
 use crate::log::LogFile;
 use crate::positions::Positions;
 use crate::recent::Recent;
-use crate::tail::sync_directory_of;
+use crate::world;
+use crate::world::fs;
+use crate::world::sync_directory_of;
 use crate::{Oid, ReadError};
 
 /// The log of before is waited for so long, until nobody reads it any more.
@@ -129,8 +130,5 @@ pub(super) fn retire(before: Arc<Generation>, path: &Path, keep_old: bool) {
         }
     }
     // So that what is freed is freed here, and not in the middle of a read.
-    let deadline = Instant::now() + RETIRE_AFTER;
-    while Arc::strong_count(&before) > 1 && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    world::wait_until(RETIRE_AFTER, Duration::from_millis(5), || Arc::strong_count(&before) == 1);
 }

@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +6,8 @@ use super::marker::Marker;
 use super::{cut, rewind_index, save, survey};
 use crate::index::Index;
 use crate::log::LogFile;
+use crate::world;
+use crate::world::fs::File;
 use crate::{BlobStore, OpenOptions, Progress, ReadError};
 
 /// Completes a rewind that was cut short, before the log at `path` is opened. The lock is held.
@@ -69,7 +70,7 @@ fn take_index_back(
     size: u64,
 ) -> Result<(), ReadError> {
     let file = crate::open::index_path(path);
-    if !file.exists() {
+    if !world::exists(&file) {
         return Ok(());
     }
     let index = Index::open(&file, options.index_cache_bytes)?;

@@ -14,7 +14,6 @@
 //! | 16 | XXH3 (128 bits, seed 0) of all before |
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,8 @@ use std::path::{Path, PathBuf};
 use twox_hash::XxHash3_128;
 
 use crate::index::Mark;
-use crate::tail::sync_directory_of;
+use crate::world::fs::{self, File};
+use crate::world::sync_directory_of;
 use crate::{Checksum, Oid, Tid};
 
 const MAGIC: &[u8; 8] = b"SBREWIND";

@@ -28,17 +28,18 @@ mod survey;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use self::finish::finish;
 use self::marker::Marker;
 use self::save::Saver;
-pub use self::saved::{Saved, SavedContents};
+pub use self::saved::{Saved, SavedChanges};
 use self::survey::{Survey, survey};
 use crate::format::LOG_START;
 use crate::index::Mark;
 use crate::inner::{Generation, Inner};
 use crate::log::LogFile;
+use crate::world;
 use crate::{IndexError, Oid, Place, Progress, ReadError, Storage, Tid};
 
 /// Reads that began before the switch are waited for so long.
@@ -233,12 +234,10 @@ impl Rewind<'_> {
         let log = Arc::new(LogFile::new(file));
         let positions = Arc::clone(&before.positions);
         inner.take_back(Generation::start(Arc::clone(&log), positions, before.anchor, end, end));
-        let deadline = Instant::now() + READERS_WAIT;
         // This one, and the committer, which stands still.
         let holders = 1 + usize::from(inner.has_committer());
-        while Arc::strong_count(before) > holders && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let left = || Arc::strong_count(before) <= holders;
+        world::wait_until(READERS_WAIT, Duration::from_millis(1), left);
         before.log.cut_off_at(end.end);
         self.progress.rewinding(RewindStage::Switched);
 
@@ -262,7 +261,7 @@ fn rewind_index(index: &crate::index::Index, marker: &Marker, survey: &Survey) -
     mark.ok_or_else(|| ReadError::corrupt(0, "the index is empty"))
 }
 
-fn cut(file: &std::fs::File, end: u64) -> std::io::Result<()> {
+fn cut(file: &crate::world::fs::File, end: u64) -> std::io::Result<()> {
     file.set_len(end)?;
     file.sync_all()
 }

@@ -1,10 +1,9 @@
 use std::collections::HashMap;
-use std::fs::{self, File};
 use std::hash::BuildHasherDefault;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use crate::format::{
     BACK_POINTER, LOG_START, MAGIC, RECORD_HEADER, REDUNDANT_LENGTH, RecordHead, TRANSACTION_HEADER,
@@ -13,8 +12,10 @@ use crate::format::{
 use crate::history::{RecordHeads, Transactions};
 use crate::log::{LogFile, check_earlier};
 use crate::recent::Mix;
-use crate::tail::sync_directory_of;
 use crate::window::Window;
+use crate::world;
+use crate::world::fs::{self, File};
+use crate::world::sync_directory_of;
 use crate::{BlobStore, Oid, ReadError, ReadMode, Tid, TransactionHeader};
 
 /// How much of the log is read at once.
@@ -45,12 +46,12 @@ impl Saver<'_> {
         last: Tid,
         blobs: Option<&BlobStore>,
     ) -> Result<PathBuf, ReadError> {
-        if !folder.exists() {
+        if !world::exists(folder) {
             fs::create_dir_all(folder)?;
             sync_directory_of(folder)?;
         }
         remove_leftovers(folder)?;
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = world::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let name = format!("{:016x}-{:016x}-{seconds}", fork.get(), last.get());
         let path = std::path::absolute(folder)?.join(&name).with_extension("fs");
         let part = path.with_extension("part");
@@ -199,7 +200,7 @@ fn copy(window: &mut Window, position: u64, length: u64, out: &mut impl Write) -
 /// Gives a saved file its name.
 pub(super) fn settle(path: &Path) -> io::Result<()> {
     match fs::rename(path.with_extension("part"), path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && world::exists(path) => Ok(()),
         other => {
             other?;
             sync_directory_of(path)
@@ -208,7 +209,7 @@ pub(super) fn settle(path: &Path) -> io::Result<()> {
 }
 
 /// The directory for the blobs of a saved file.
-fn blob_folder(saved: &Path) -> PathBuf {
+pub(super) fn blob_folder(saved: &Path) -> PathBuf {
     saved.with_extension("blobs")
 }
 
@@ -218,7 +219,7 @@ fn remove_leftovers(folder: &Path) -> io::Result<()> {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "part") {
             let blobs = blob_folder(&path);
-            if blobs.exists() {
+            if world::exists(&blobs) {
                 fs::remove_dir_all(&blobs)?;
             }
             fs::remove_file(&path)?;
@@ -231,7 +232,7 @@ fn remove_leftovers(folder: &Path) -> io::Result<()> {
 fn save_blobs(blobs: &BlobStore, revisions: &[(Oid, Tid)], folder: &Path) -> io::Result<()> {
     let mut store = None;
     for (oid, tid) in revisions {
-        if !blobs.path(*oid, *tid).exists() {
+        if !world::exists(blobs.path(*oid, *tid)) {
             continue;
         }
         let store = match &store {
@@ -246,7 +247,7 @@ fn save_blobs(blobs: &BlobStore, revisions: &[(Oid, Tid)], folder: &Path) -> io:
 /// Removes the blobs that were saved with this file from where they were.
 pub(super) fn remove_saved_blobs(blobs: &BlobStore, saved: &Path) -> Result<(), ReadError> {
     let folder = blob_folder(saved);
-    if !folder.exists() {
+    if !world::exists(&folder) {
         return Ok(());
     }
     let store = BlobStore::open(&folder).map_err(io::Error::other)?;
@@ -258,7 +259,7 @@ pub(super) fn remove_saved_blobs(blobs: &BlobStore, saved: &Path) -> Result<(), 
         let header = header?;
         let mut heads = RecordHeads::new(&header);
         while let Some((_, head)) = heads.next(&mut window)? {
-            if store.path(head.oid, header.tid).exists() {
+            if world::exists(store.path(head.oid, header.tid)) {
                 blobs.remove(head.oid, header.tid)?;
             }
         }

@@ -1,14 +1,15 @@
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::save::blob_folder;
 use crate::format::LOG_START;
 use crate::history::{RecordHeads, Transactions};
 use crate::log::LogFile;
 use crate::window::Window;
+use crate::world::fs::{self, File};
 use crate::{Oid, ReadError, Storage, Tid};
 
 /// How much of a file is read at once.
@@ -27,13 +28,13 @@ pub struct Saved {
     pub at: SystemTime,
 }
 
-/// What a saved file has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SavedContents {
-    /// How many transactions.
-    pub transactions: u64,
-    /// Which ones, and the objects that they wrote, each once, both in order; `None`: more than was wanted.
-    pub changes: Option<(Vec<Tid>, Vec<Oid>)>,
+/// What was in the transactions of a saved file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedChanges {
+    /// They, in order.
+    pub tids: Vec<Tid>,
+    /// The objects that they wrote, in order, each once.
+    pub oids: Vec<Oid>,
 }
 
 impl Storage {
@@ -63,30 +64,48 @@ impl Saved {
         Some(Self { path: path.to_owned(), fork: tid(fork)?, last: tid(last)?, at })
     }
 
-    /// Reads what it has; which transactions and objects, where each of these are not more than `wanted`. May wait for the disk.
-    pub fn read(&self, wanted: usize) -> Result<SavedContents, ReadError> {
+    /// The folder with its blobs, where it has some. May wait for the disk.
+    pub fn blobs(&self) -> Option<PathBuf> {
+        Some(blob_folder(&self.path)).filter(|folder| folder.exists())
+    }
+
+    /// How many transactions it has; with an error, how many of them come before it. May wait for the disk, as long as the file is.
+    pub fn count(&self) -> (u64, Result<(), ReadError>) {
+        let mut count = 0;
+        let counted = match self.open() {
+            Ok((mut transactions, _)) => transactions.try_for_each(|header| header.map(|_| count += 1)),
+            Err(error) => Err(error.into()),
+        };
+        (count, counted)
+    }
+
+    /// What it has. `None`: more than `wanted` transactions or objects; it is read no further than that. May wait for the disk.
+    pub fn changes(&self, wanted: usize) -> Result<Option<SavedChanges>, ReadError> {
+        let (transactions, mut window) = self.open()?;
+        let (mut tids, mut oids) = (Vec::new(), BTreeSet::new());
+        for header in transactions {
+            let header = header?;
+            tids.push(header.tid);
+            let mut heads = RecordHeads::new(&header);
+            while let Some((_, head)) = heads.next(&mut window)? {
+                oids.insert(head.oid);
+                if oids.len() > wanted {
+                    return Ok(None);
+                }
+            }
+            if tids.len() > wanted {
+                return Ok(None);
+            }
+        }
+        Ok(Some(SavedChanges { tids, oids: oids.into_iter().collect() }))
+    }
+
+    fn open(&self) -> io::Result<(Transactions, Window)> {
         let file = File::open(&self.path)?;
         let end = file.metadata()?.len();
         let log = Arc::new(LogFile::new(file));
-        let mut window = Window::new(Arc::clone(&log), PIECE_BYTES, end);
-        let (mut transactions, mut tids, mut oids) = (0, Vec::new(), BTreeSet::new());
-        for header in Transactions::new(log, LOG_START, end, None) {
-            let header = header?;
-            transactions += 1;
-            if tids.len() > wanted || oids.len() > wanted {
-                continue;
-            }
-            tids.push(header.tid);
-            let mut heads = RecordHeads::new(&header);
-            while oids.len() <= wanted
-                && let Some((_, head)) = heads.next(&mut window)?
-            {
-                oids.insert(head.oid);
-            }
-        }
-        let is_all = tids.len() <= wanted && oids.len() <= wanted;
-        let changes = is_all.then(|| (tids, oids.into_iter().collect()));
-        Ok(SavedContents { transactions, changes })
+        let window = Window::new(Arc::clone(&log), PIECE_BYTES, end);
+        Ok((Transactions::new(log, LOG_START, end, None), window))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::index::{Mark, TransactionEntry};
 use crate::inner::Generation;
 use crate::open::anchor_path;
 use crate::scan::{Scanned, Scanner};
-use crate::tail::sync_directory_of;
+use crate::world::sync_directory_of;
 use crate::{Checksum, ReadError, Storage, Tid};
 
 /// Why an anchor was not taken over.
@@ -60,7 +60,7 @@ impl Storage {
             let path = anchor_path(&inner.path);
             let new = path.with_extension("new");
             anchor.write(&new)?;
-            std::fs::rename(&new, &path)?;
+            crate::world::fs::rename(&new, &path)?;
             sync_directory_of(&path)?;
 
             before.drainer.checkpoint_and_stop()?;

@@ -10,6 +10,7 @@ use crate::index::View;
 use crate::inner::{Generation, Inner};
 use crate::log::check_earlier;
 use crate::window::Window;
+use crate::world;
 use crate::{Checksum, Oid, ReadError, ReadMode, Storage, Tid};
 
 /// How much of the log is read at once.
@@ -280,7 +281,7 @@ impl Exporter {
     }
 
     fn has_blob(&self, oid: Oid, tid: Tid) -> bool {
-        self.storage.blobs.as_ref().is_some_and(|blobs| blobs.path(oid, tid).exists())
+        self.storage.blobs.as_ref().is_some_and(|blobs| world::exists(blobs.path(oid, tid)))
     }
 
     fn checksum(&mut self, tid: Tid) -> Result<Checksum, ReadError> {

@@ -16,6 +16,9 @@
 //! | `POST /v1/reload` without a body | [`Reloaded`] |
 //! | `GET /v1/settings` | [`SettingsAnswer`] |
 //! | `POST /v1/settings` with a [`ChangeSettings`] | [`SettingsChanged`] |
+//! | `GET /v1/lost` | [`LostAnswer`] |
+//! | `POST /v1/lost/show` with a [`WantedFile`] | a [`ListedTransaction`] a line, as it comes |
+//! | `POST /v1/lost/export` with a [`WantedFile`] | the file, as it comes |
 //! | `GET /metrics` | text for Prometheus |
 //! | `GET`, `HEAD` or `OPTIONS` of `/live`, `/ready`, `/primary`, `/replica`, `/read-only` | 200 or 503, and a line of text |
 //!
@@ -28,11 +31,15 @@
 //! Fields may be added; those that are there keep their meaning. Tids are 16 hexadecimal digits; times are seconds since
 //! 1970, with a fraction; lengths are in bytes.
 
+mod listing;
+mod lost;
 mod orders;
 mod settings;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::listing::{ListedRecord, ListedTransaction};
+pub use self::lost::{LostAnswer, LostFile, LostState, WantedFile};
 pub use self::orders::{
     Ban, Disable, Done, Failure, Forget, HistoryAnswer, HistoryEntry, Pack, PackState, PackStatus,
     PacksAnswer, Pause, Promotion, Quieten, Switchover,

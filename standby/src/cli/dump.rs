@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use replica::{Dump, DumpRange, DumpedRecord, Oid, Tid, TransactionHeader};
-use serde_json::json;
+use replica::{Dump, DumpRange, Oid, Tid};
 
-use super::moment::{object, time_of, transaction};
+use super::moment::{object, transaction};
 use super::output;
 use super::terminal::TerminalProgress;
+use crate::listing;
 
 /// `standby dump`.
 #[derive(Debug, Args)]
@@ -85,14 +85,15 @@ impl DumpArgs {
                 Err(error) => return Err(error.into()),
             };
             transactions += 1;
+            let mut listed = listing::transaction(&header);
             if self.json {
-                let records = dump.records().map(|record| record.map(|record| record_json(&record)));
-                let records = records.collect::<Result<Vec<_>, _>>()?;
-                writeln!(out, "{}", transaction_json(&header, records))?;
+                let records = dump.records().map(|record| record.map(|record| listing::record(&record)));
+                listed.records = records.collect::<Result<_, _>>()?;
+                writeln!(out, "{}", serde_json::to_string(&listed)?)?;
             } else {
-                writeln!(out, "{}", transaction_line(&header))?;
+                writeln!(out, "{}", listed.line())?;
                 for record in dump.records() {
-                    writeln!(out, "  {}", record_line(&record?))?;
+                    writeln!(out, "  {}", listing::record(&record?).line())?;
                 }
             }
         }
@@ -103,56 +104,4 @@ struct Listed {
     transactions: u64,
     /// Where and why it ended too early.
     damage: Option<String>,
-}
-
-fn status(header: &TransactionHeader) -> &'static str {
-    match header.status {
-        b'p' => "packed",
-        b'u' => "undone",
-        _ => "committed",
-    }
-}
-
-fn transaction_json(header: &TransactionHeader, records: Vec<serde_json::Value>) -> serde_json::Value {
-    json!({
-        "tid": header.tid.to_string(), "time": time_of(header.tid), "status": status(header),
-        "user": String::from_utf8_lossy(&header.user), "description": String::from_utf8_lossy(&header.description),
-        "position": header.position, "size": header.length, "records": records,
-    })
-}
-
-fn record_json(record: &DumpedRecord) -> serde_json::Value {
-    json!({
-        "oid": record.oid.to_string(), "position": record.position, "size": record.size, "class": record.class,
-        "data_tid": record.data_tid.map(|tid| tid.to_string()), "blob": record.is_blob(),
-    })
-}
-
-/// What people wrote is shown with escapes: it must not steer a terminal.
-fn transaction_line(header: &TransactionHeader) -> String {
-    let time = time_of(header.tid).unwrap_or_else(|| "(no time)".to_owned());
-    format!(
-        "{} {time} {} at {}, {} bytes, user {:?}, {:?}",
-        header.tid,
-        status(header),
-        header.position,
-        header.length,
-        String::from_utf8_lossy(&header.user),
-        String::from_utf8_lossy(&header.description),
-    )
-}
-
-fn record_line(record: &DumpedRecord) -> String {
-    let oid = record.oid.to_string();
-    let class = record
-        .class
-        .as_deref()
-        .map_or_else(|| "(no class)".to_owned(), |class| class.escape_debug().to_string());
-    let what = match record.size {
-        Some(size) => format!("{size:>9} bytes  {class}"),
-        None => "  deleted, or its creation undone".to_owned(),
-    };
-    let blob = if record.is_blob() { ", a blob" } else { "" };
-    let back = record.data_tid.map_or_else(String::new, |tid| format!(", as in {tid}"));
-    format!("{oid:<10} {what}{blob}{back}")
 }

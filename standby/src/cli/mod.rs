@@ -8,7 +8,6 @@ pub mod dump;
 pub mod init;
 mod log_file;
 pub mod logging;
-pub mod manual;
 mod moment;
 mod output;
 pub mod pack;
@@ -58,7 +57,7 @@ pub enum Command {
     Pack(pack::PackArgs),
     /// Completions and manual pages
     #[command(flatten)]
-    Manual(manual::Manual),
+    Manual(standby_manual::Manual),
 }
 
 impl Cli {

@@ -48,15 +48,10 @@ pub fn object(text: &str) -> Result<Oid, String> {
     }
 }
 
-/// When a transaction was, in UTC to the microsecond below; `None` for a tid that is no time.
-pub fn time_of(tid: Tid) -> Option<String> {
-    let time = jiff::Timestamp::try_from(tid.to_time()?).ok()?;
-    Some(time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::time_of;
 
     fn seconds(text: &str) -> Option<u64> {
         let time = moment(text).ok()?;

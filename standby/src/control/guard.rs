@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Method, header};
@@ -16,6 +15,7 @@ use super::caller::Caller;
 use super::refusal::{Refusal, shortened};
 use crate::config::{Admin, Secret};
 use crate::refusals::Refusals;
+use crate::world::Instant;
 
 /// Who stands before the control API.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use zeo_proto::Tid;
 
 use crate::node::Copies;
+use crate::world;
 
 /// What a follower lacks is counted up to here.
 const COUNT_MAX: u64 = 1_000_000;
@@ -21,7 +22,7 @@ const AGAIN_EVERY: Duration = Duration::from_secs(60);
 /// What a copy lacks that ends with `durable`. May wait for the disk.
 pub(super) fn lag(storage: &Storage, durable: Tid) -> Result<Lag, ReadError> {
     let beyond = storage.beyond(durable, COUNT_MAX)?;
-    let age = beyond.first.and_then(Tid::to_time).map(|first| SystemTime::now().duration_since(first));
+    let age = beyond.first.and_then(Tid::to_time).map(|first| world::now().duration_since(first));
     Ok(Lag {
         transactions: beyond.transactions,
         more: !beyond.counted,
@@ -36,13 +37,13 @@ pub async fn keep_lag_log(copies: Copies) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let copies = copies.clone();
-        let look = tokio::task::spawn_blocking(move || look(&copies));
+        let look = world::spawn_blocking(move || look(&copies));
         let Ok(Ok(found)) = look.await else { continue }; // whoever serves reads says so
         written.retain(|who, _| found.contains_key(who));
         for (who, lag) in found {
             let (storage, node) = (who.0.clone(), who.1.clone());
             let Lag { transactions, bytes, seconds, .. } = lag;
-            let now = SystemTime::now();
+            let now = world::now();
             let known = written.get(&who).copied();
             if seconds > BEHIND.as_secs_f64() {
                 let again =

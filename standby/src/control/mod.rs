@@ -6,8 +6,10 @@ mod guard;
 mod health;
 mod history;
 mod lag;
+mod lost;
 mod metrics;
 mod operator;
+mod pieces;
 mod refusal;
 mod settings;
 mod sockets;
@@ -38,6 +40,7 @@ use crate::decisions::raft::Decisions;
 use crate::failover::lease::LeaseView;
 use crate::node::{Copies, Doors, Packs, Part, ReloadOrders, Surroundings};
 use crate::quiet::Quiet;
+use crate::world;
 
 /// No request is longer, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -85,6 +88,9 @@ pub async fn serve(sockets: Vec<Socket>, subject: Subject, stopped: watch::Recei
         .route("/v1/quiet", post(verbs::quiet))
         .route("/v1/pack", post(verbs::pack))
         .route("/v1/packs", get(verbs::packs))
+        .route("/v1/lost", get(lost::list))
+        .route("/v1/lost/show", post(lost::show))
+        .route("/v1/lost/export", post(lost::export))
         .route("/v1/reload", post(settings::reload))
         .route("/v1/settings", get(settings::list).post(settings::change))
         .merge(health::router())
@@ -112,7 +118,7 @@ async fn look<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     static LOOKS: Semaphore = Semaphore::const_new(LOOKS_MAX);
     let look = LOOKS.acquire().await.expect("it is never closed");
-    let seen = tokio::task::spawn_blocking(move || at(&subject)).await.expect("no panic");
+    let seen = world::spawn_blocking(move || at(&subject)).await.expect("no panic");
     drop(look);
     seen.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

@@ -137,8 +137,11 @@ pub(super) async fn ban(State(subject): Subjects, from: By, Body(ban): Body<Ban>
         true => format!("{} is not promoted by itself any more", ban.node),
         false => format!("{} may be promoted by itself", ban.node),
     };
-    let already = if banned { "it was banned already" } else { "it was not banned" };
-    change.decide(Entry::Ban { node, banned }, done, already).await
+    let already = match banned {
+        true => format!("{} was banned already", ban.node),
+        false => format!("{} was not banned", ban.node),
+    };
+    change.decide(Entry::Ban { node, banned }, done, &already).await
 }
 
 pub(super) async fn forget(State(subject): Subjects, from: By, Body(forget): Body<Forget>) -> Answer {

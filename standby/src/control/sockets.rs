@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -18,7 +18,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +30,8 @@ use crate::config::NodeConfig;
 use crate::listener::{ListenAddress, bind_tcp, prepare_tcp, remove_dead_socket};
 use crate::refusals::Refusals;
 use crate::tls::{self, ClientCertificate};
+use crate::world::Instant;
+use crate::world::net::{TcpListener, TcpStream};
 
 /// Connections at one time, on each socket: those on one do not keep the operator from another.
 const CONNECTIONS_MAX: usize = 256;

@@ -14,6 +14,7 @@ use crate::config;
 use crate::door::Readiness;
 use crate::node::{Part, readiness_of};
 use crate::replication::copy::Copy;
+use crate::world;
 
 pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
     let config = subject.config.borrow().clone();
@@ -28,7 +29,7 @@ pub(super) fn of_node(subject: &Subject) -> Result<NodeStatus, ReadError> {
         role,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: unix(subject.started),
-        now: unix(SystemTime::now()),
+        now: unix(world::now()),
         quiet_seconds: subject.quiet.left().map(|left| left.as_secs_f64()),
         view: subject.surroundings.as_ref().map(|known| {
             known.with_roster(|roster| view::of_cluster(&roster, known.outlook(), own_peer.as_deref()))
@@ -103,7 +104,9 @@ fn followers(copy: &Copy) -> Result<Vec<FollowerStatus>, ReadError> {
             lag: lag(copy.service().storage(), reached.durable)?,
         })
     });
-    told.collect()
+    let mut told = told.collect::<Result<Vec<_>, ReadError>>()?;
+    told.sort_by(|one, other| (&one.group, &one.node).cmp(&(&other.group, &other.node)));
+    Ok(told)
 }
 
 fn unix(time: SystemTime) -> f64 {

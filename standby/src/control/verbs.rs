@@ -1,6 +1,6 @@
 //! Less frequent things that an operator asks for: taking a node out for a while, packs, drills.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
@@ -15,6 +15,7 @@ use crate::failover::decided::Effect;
 use crate::failover::entry::Entry;
 use crate::failover::order::Order;
 use crate::node::Part;
+use crate::world;
 
 /// No drill takes longer.
 const QUIET_SECONDS_MAX: f64 = 3_600.0;
@@ -69,7 +70,7 @@ pub(super) async fn pack(
     Body(wanted): Body<Pack>,
 ) -> Answer {
     let ago = Duration::try_from_secs_f64(wanted.days * DAY_SECONDS);
-    let until = ago.ok().and_then(|ago| SystemTime::now().checked_sub(ago));
+    let until = ago.ok().and_then(|ago| world::now().checked_sub(ago));
     let Some(until) = until else {
         let reason = format!("{} days: no time to pack to", wanted.days);
         return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, reason));

@@ -1,6 +1,7 @@
 //! Requests to another voter, on a connection that is made when it is needed.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +13,18 @@ use tokio::sync::{Mutex, watch};
 use super::charter::Charter;
 use super::network::Letter;
 use crate::failover::entry::NodeId;
-use crate::peer::{Channel, ChannelOptions, Connection, Identity, dial};
+use crate::peer::{CallError, Channel, ChannelOptions, Connection, Identity, dial};
+use crate::world;
 
 /// The channel on which voters speak.
 pub const CHANNEL: &str = "decisions";
 /// A snapshot comes in pieces; entries are small.
 pub const CHANNEL_OPTIONS: ChannelOptions =
     ChannelOptions { window_bytes: 1 << 20, message_bytes_max: 16 << 20 };
+
+/// After so many requests that were not answered in time, a connection is given up: it may be one of before the other was cut off, on
+/// which nothing passes for a while yet. A busy node, which is late once, keeps its own.
+const LATE_MAX: u32 = 3;
 
 /// A line to one voter. Clones are the same.
 #[derive(Clone)]
@@ -29,7 +35,7 @@ struct Shared {
     from: NodeId,
     charter: watch::Receiver<Option<Charter>>,
     address: String,
-    open: Mutex<Option<Open>>,
+    open: Arc<Mutex<Option<Open>>>,
 }
 
 #[derive(Clone)]
@@ -37,6 +43,8 @@ struct Open {
     /// Held: the channel ends with it.
     _connection: Connection,
     channel: Arc<Channel>,
+    /// Requests since the last answer that were not answered in time.
+    late: Arc<AtomicU32>,
 }
 
 /// A request was not answered.
@@ -79,42 +87,86 @@ impl Line {
             from: *from,
             charter: charter.clone(),
             address: address.to_owned(),
-            open: Mutex::new(None),
+            open: Arc::default(),
         }))
     }
 
-    /// Asks, and waits for the answer within the limit. It may have been heard and the answer be lost.
+    /// Asks whoever is there, and waits for the answer within the limit. It may have been heard and the answer be lost.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         request: &impl Serialize,
         limit: Duration,
     ) -> Result<T, NoAnswer> {
-        let letter = Letter { charter: *self.0.charter.borrow(), from: self.0.from, question: request };
+        self.send(None, request, limit).await
+    }
+
+    /// The same, where only this node may answer.
+    pub(super) async fn ask_node<T: DeserializeOwned>(
+        &self,
+        to: NodeId,
+        request: &impl Serialize,
+        limit: Duration,
+    ) -> Result<T, NoAnswer> {
+        self.send(Some(to), request, limit).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        to: Option<NodeId>,
+        question: &impl Serialize,
+        limit: Duration,
+    ) -> Result<T, NoAnswer> {
+        let letter = Letter { charter: *self.0.charter.borrow(), from: self.0.from, to, question };
         let request = serde_json::to_vec(&letter).expect("requests can be written as JSON");
-        let asked = async {
-            let open = self.open().await?;
-            let answer = open.channel.call(Bytes::from(request), limit).await;
-            if answer.is_err() {
-                *self.0.open.lock().await = None; // the next one begins afresh
-            }
-            answer.map_err(|error| error.to_string())
-        };
-        let answer =
-            tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let answer = self.answer(request, limit).await;
         let answer =
             answer.and_then(|answer| serde_json::from_slice(&answer).map_err(|error| error.to_string()));
         answer.map_err(|reason| NoAnswer { address: self.0.address.clone(), reason })
     }
 
+    async fn answer(&self, request: Vec<u8>, limit: Duration) -> Result<Bytes, String> {
+        let began = world::runtime_now();
+        let open = tokio::time::timeout(limit, self.open()).await;
+        let open = open.unwrap_or_else(|_| Err("it cannot be reached in time".to_owned()))?;
+        let left = limit.saturating_sub(world::runtime_now() - began);
+        let answer = open.channel.call(Bytes::from(request), left).await;
+        let is_over = match &answer {
+            Ok(_) | Err(CallError::Failed(_)) => {
+                open.late.store(0, Ordering::Relaxed);
+                false
+            }
+            Err(CallError::Late(_)) => open.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE_MAX,
+            Err(_) => true,
+        };
+        if is_over {
+            let mut kept = self.0.open.lock().await;
+            if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(&kept.channel, &open.channel)) {
+                *kept = None; // the next one begins afresh
+            }
+        }
+        answer.map_err(|error| error.to_string())
+    }
+
     async fn open(&self) -> Result<Open, String> {
-        let mut kept = self.0.open.lock().await;
+        let mut kept = Arc::clone(&self.0.open).lock_owned().await;
         if let Some(open) = &*kept {
             return Ok(open.clone());
         }
-        let connection = dial(&self.0.address, &self.0.identity).await.map_err(|error| error.to_string())?;
-        let channel = connection.open(CHANNEL, CHANNEL_OPTIONS).await.map_err(|error| error.to_string())?;
-        let open = Open { _connection: connection, channel: Arc::new(channel) };
-        *kept = Some(open.clone());
-        Ok(open)
+        let line = Arc::clone(&self.0);
+        // A task of its own: a connection may take longer than this request waits, and is open for a later one then.
+        let opening = tokio::spawn(async move {
+            let open = line.dial().await.map_err(|error| error.to_string())?;
+            *kept = Some(open.clone());
+            Ok(open)
+        });
+        opening.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
+impl Shared {
+    async fn dial(&self) -> anyhow::Result<Open> {
+        let connection = dial(&self.address, &self.identity).await?;
+        let channel = connection.open(CHANNEL, CHANNEL_OPTIONS).await?;
+        Ok(Open { _connection: connection, channel: Arc::new(channel), late: Arc::default() })
     }
 }

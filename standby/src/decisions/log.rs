@@ -5,11 +5,11 @@ use std::ops::RangeBounds;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader, Vote};
-use tokio::task::spawn_blocking;
 
 use super::control::{Control, ControlError, Key};
 use super::types::{IoError, LogEntry, LogId, StorageError, Types};
 use crate::failover::entry::NodeId;
+use crate::world::spawn_blocking;
 
 /// The log. Clones are the same.
 #[derive(Clone, Debug)]

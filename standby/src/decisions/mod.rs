@@ -22,6 +22,8 @@ pub mod state;
 pub mod types;
 
 #[cfg(test)]
+mod line_test;
+#[cfg(test)]
 mod raft_test;
 #[cfg(test)]
 mod storage_test;

@@ -44,6 +44,9 @@ pub(super) enum Question {
 pub(super) struct Letter<Q> {
     pub(super) charter: Option<Charter>,
     pub(super) from: NodeId,
+    /// Whom it is for; `None`: whoever is there. Another node may have come to an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) to: Option<NodeId>,
     pub(super) question: Q,
 }
 
@@ -96,7 +99,8 @@ impl Peer {
         T: serde::de::DeserializeOwned,
         E: std::error::Error + serde::de::DeserializeOwned + 'static,
     {
-        let answer: Result<Result<T, RaftError<NodeId, E>>, _> = self.line.ask(&question, limit).await;
+        let answer: Result<Result<T, RaftError<NodeId, E>>, _> =
+            self.line.ask_node(self.node, &question, limit).await;
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(self.node, error))),

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers, Config, Raft, SnapshotPolicy};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::charter::{Charter, Relation, relation};
@@ -25,13 +25,15 @@ use crate::failover::history::Stamped;
 use crate::failover::order::{Order, Outcome};
 use crate::peer::{Channel, Identity, Incoming, Request};
 use crate::refusals::Refusals;
+use crate::world::{self, Instant};
 
 /// How fast a leader is missed, and how much of the log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// A leader is heard of so often.
     pub heartbeat: Duration,
-    /// Without it, another is elected after this time, or up to twice as much.
+    /// Without it, another is elected after about twice this time; and a voter has so long to keep its vote on its disk and
+    /// give it. (That two stand for election at once does no harm: `openraft` orders votes of one term by node.)
     pub election: Duration,
     /// A snapshot is made every so many entries; as many are kept behind it.
     pub snapshot_every: u64,
@@ -41,11 +43,14 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
-            election: Duration::from_millis(300),
+            election: Duration::from_millis(500),
             snapshot_every: 5_000,
         }
     }
 }
+
+/// So many questions may wait for an answer: where there is no room on the disk none is given, and others go on asking.
+const QUESTIONS_MAX: usize = 1024;
 
 /// The decided log, as one node takes part in it. Clones are the same.
 #[derive(Clone)]
@@ -60,6 +65,8 @@ pub struct Decisions {
     charter: watch::Sender<Option<Charter>>,
     superseded: watch::Sender<Option<Superseded>>,
     refusals: Arc<Mutex<Refusals>>,
+    /// Places for questions that are being answered.
+    answers: Arc<Semaphore>,
 }
 
 /// The log that a node takes part in was begun anew without it.
@@ -138,7 +145,7 @@ impl Decisions {
         let config = Config {
             heartbeat_interval: millis(pace.heartbeat),
             election_timeout_min: millis(pace.election),
-            election_timeout_max: millis(pace.election * 2),
+            election_timeout_max: millis(pace.election + pace.election / 10),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(pace.snapshot_every),
             max_in_snapshot_log_to_keep: pace.snapshot_every,
             ..Config::default()
@@ -152,9 +159,19 @@ impl Decisions {
         let raft = raft.map_err(|error| failed(&error))?;
         let standing = Arc::new(standing);
         let (orders, ordered) = mpsc::unbounded_channel();
-        let (superseded, refusals) = (watch::Sender::new(None), Arc::default());
-        let decisions =
-            Self { raft, me, lines, standing, known, orders, control, charter, superseded, refusals };
+        let decisions = Self {
+            raft,
+            me,
+            lines,
+            standing,
+            known,
+            orders,
+            control,
+            charter,
+            superseded: watch::Sender::new(None),
+            refusals: Arc::default(),
+            answers: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+        };
         Ok(Started { decisions, decided, news, orders: ordered, founding, others })
     }
 
@@ -172,7 +189,7 @@ impl Decisions {
     pub async fn founded(&self) -> Result<(), ControlError> {
         let control = self.control.clone();
         let forget = move || control.write(true, |write| write.remove(Key::Founding));
-        tokio::task::spawn_blocking(forget).await.expect("no panic")
+        world::spawn_blocking(forget).await.expect("no panic")
     }
 
     /// Tells a node that the log was begun anew, and where this one is. It may have taken it in or not.
@@ -184,7 +201,7 @@ impl Decisions {
     pub async fn keep_others(&self, others: Addresses) -> Result<(), ControlError> {
         let control = self.control.clone();
         let keep = move || control.write(true, |write| write.put(Key::Others, &others));
-        tokio::task::spawn_blocking(keep).await.expect("no panic")
+        world::spawn_blocking(keep).await.expect("no panic")
     }
 
     /// What this node knows of the cluster, as it changes.
@@ -214,7 +231,7 @@ impl Decisions {
     /// Has an entry decided, here or where the leader is. What it did, once it is applied there.
     /// `by` is a node, or an operator at one.
     pub async fn propose(&self, entry: Entry, by: &str, limit: Duration) -> Result<Effect, NotDecided> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = world::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let stamped = Stamped { at_millis: since.as_millis() as u64, by: by.to_owned(), entry };
         let here = self.propose_here(stamped.clone());
         self.where_the_leader_is(here, Question::Propose(stamped), limit).await
@@ -232,7 +249,9 @@ impl Decisions {
         }
         let address = self.address_of(node).ok_or("nobody knows where it is")?;
         let line = self.lines.to(&address);
-        line.ask(&Question::Order(order), limit).await.unwrap_or_else(|error| Err(error.to_string()))
+        line.ask(&Question::Order(order), limit)
+            .await
+            .unwrap_or_else(|error| Err(format!("it does not answer ({error})")))
     }
 
     async fn order_here(&self, order: Order) -> Outcome {
@@ -315,22 +334,31 @@ impl Decisions {
     /// Answers other voters, until they leave.
     pub async fn serve(&self, mut channel: Channel) {
         while let Ok(Some(incoming)) = channel.recv().await {
-            if let Incoming::Request(request) = incoming {
-                let decisions = self.clone();
-                tokio::spawn(async move { decisions.answer(request).await });
-            }
+            let Incoming::Request(request) = incoming else { continue };
+            let Ok(place) = self.answers.clone().try_acquire_owned() else {
+                let _ = request.fail("it has too many questions to answer").await;
+                continue;
+            };
+            let decisions = self.clone();
+            tokio::spawn(async move {
+                decisions.answer(request).await;
+                drop(place);
+            });
         }
     }
 
     /// Takes part no longer.
     pub async fn stop(&self) {
+        self.control.give_up();
         if let Err(error) = self.raft.shutdown().await {
             debug!(%error, "the decided log ended by itself");
         }
+        let control = self.control.clone();
+        world::spawn_blocking(move || control.close()).await.expect("no panic");
     }
 
     async fn answer(&self, request: Request) {
-        let Letter { charter, from, question } = match serde_json::from_slice(request.body()) {
+        let Letter { charter, from, to, question } = match serde_json::from_slice(request.body()) {
             Ok(letter) => letter,
             Err(error) => {
                 let _ = request.fail(&format!("a question that means nothing: {error}")).await;
@@ -339,6 +367,11 @@ impl Decisions {
         };
         if self.known.borrow().decided.is_gone(from) {
             let _ = request.fail(GONE).await;
+            return;
+        }
+        // It would be asked to keep what another has promised.
+        if to.is_some_and(|to| to != self.me()) {
+            let _ = request.fail("another node is at this address now").await;
             return;
         }
         if let Err(reason) = self.receive(charter, &question).await {
@@ -397,7 +430,7 @@ impl Decisions {
     async fn adopt(&self, charter: Charter) -> Result<(), ControlError> {
         let control = self.control.clone();
         let keep = move || control.write(true, |write| write.put(Key::Charter, &charter));
-        tokio::task::spawn_blocking(keep).await.expect("no panic")?;
+        world::spawn_blocking(keep).await.expect("no panic")?;
         self.charter.send_replace(Some(charter));
         Ok(())
     }
@@ -482,10 +515,4 @@ fn settled(proposed: Result<Proposed, super::line::NoAnswer>) -> Result<Effect, 
         Ok(Proposed::Failed(reason)) => Err(NotDecided::Refused(reason)),
         Err(error) => Err(NotDecided::Unknown(error.to_string())),
     }
-}
-
-/// A number that nobody else comes to.
-pub fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::time::SystemTime::now())
 }

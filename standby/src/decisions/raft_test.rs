@@ -15,7 +15,7 @@ use super::state::News;
 use crate::failover::choice::Standing;
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Cause, Entry, LeaseMark, Member, NodeId};
-use crate::peer::{Hello, Identity, PeerListener};
+use crate::peer::{Identity, PeerListener};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PACE: Pace =
@@ -33,9 +33,7 @@ struct Voter {
 
 impl Voter {
     async fn start(folder: &Path, name: &str, address: &str) -> Self {
-        let hello =
-            Hello { cluster: "test".into(), node: name.into(), group: "here".into(), features: Vec::new() };
-        let identity = Arc::new(Identity::new(hello, b"a secret of this test").expect("short names"));
+        let identity = Arc::new(Identity::for_tests(name));
         let mut listener = PeerListener::bind(address, identity.clone()).await.expect("a free port");
         let address = listener.address().expect("bound").to_string();
         let path = folder.join(format!("{name}.redb"));
@@ -182,6 +180,20 @@ async fn a_minority_decides_nothing() {
     let told = a.decisions.propose(Entry::Pause { paused: true }, "test", Duration::from_secs(2)).await;
     assert!(matches!(told, Err(NotDecided::NoLeader | NotDecided::Unknown(_))), "{told:?}");
     assert!(!a.decided.is_paused());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_came_to_the_address_of_a_lost_voter_does_not_answer_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [a, b, c] = cluster(folder.path()).await;
+    c.stop().await;
+    let (path, address) = b.stop().await;
+    std::fs::remove_file(path).expect("it was there");
+    let other = Voter::start(folder.path(), "b", &address).await;
+    // What the lost one promised, the other one does not know: two of three would be one.
+    let told = a.decisions.propose(Entry::Pause { paused: true }, "test", Duration::from_secs(4)).await;
+    assert!(matches!(told, Err(NotDecided::NoLeader | NotDecided::Unknown(_))), "{told:?}");
+    assert!(!a.decided.is_paused() && !other.decided.is_paused());
 }
 
 #[tokio::test(flavor = "multi_thread")]

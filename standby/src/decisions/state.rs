@@ -7,13 +7,13 @@ use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{BasicNode, EntryPayload, OptionalSend, RaftSnapshotBuilder, SnapshotMeta};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
 
 use super::control::{Control, ControlError, Key};
 use super::types::{IoError, LogEntry, LogId, Membership, StorageError, Types};
 use crate::failover::decided::{Decided, Effect};
 use crate::failover::entry::{Entry, NodeId};
 use crate::failover::history::{Chronicler, History, Stamped};
+use crate::world::spawn_blocking;
 
 /// What begins the names of snapshots.
 const SNAPSHOT_NAME: &str = "decided";
@@ -34,6 +34,8 @@ pub struct DecidedState {
     now: Applied,
     /// As it is in the file.
     kept_history: Option<History>,
+    /// How often the file had been opened anew by then.
+    kept_when: u64,
     news: mpsc::UnboundedSender<News>,
     known: watch::Sender<Arc<Known>>,
 }
@@ -98,7 +100,7 @@ impl DecidedState {
         let now = Applied { state, history: history.clone().unwrap_or_default() };
         let (news, heard) = mpsc::unbounded_channel();
         let known = watch::Sender::new(now.known());
-        Ok((Self { control, now, kept_history: history, news, known }, heard))
+        Ok((Self { kept_when: control.openings(), control, now, kept_history: history, news, known }, heard))
     }
 
     /// What was decided, as far as it is applied.
@@ -116,15 +118,20 @@ impl DecidedState {
         let (control, Applied { state, history }) = (self.control.clone(), self.now.clone());
         let is_kept = self.kept_history.as_ref().is_some_and(|kept| kept.is_same(&history));
         self.kept_history = Some(history.clone());
+        let kept_when = self.kept_when;
         let written = spawn_blocking(move || {
             control.write(false, |write| {
-                if !is_kept {
+                // It was not durable: a file that was opened anew may not have it.
+                if !is_kept || control.openings() != kept_when {
                     write.put(Key::History, &history)?;
                 }
-                write.put(Key::State, &state)
+                write.put(Key::State, &state)?;
+                Ok(control.openings())
             })
         });
-        written.await.expect("no panic").map_err(|error| IoError::write_state_machine(&error).into())
+        let written = written.await.expect("no panic");
+        self.kept_when = written.map_err(|error| StorageError::from(IoError::write_state_machine(&error)))?;
+        Ok(())
     }
 }
 

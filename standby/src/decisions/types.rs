@@ -15,6 +15,7 @@ openraft::declare_raft_types!(
         Node = openraft::BasicNode,
         Entry = openraft::Entry<Types>,
         SnapshotData = Cursor<Vec<u8>>,
+        AsyncRuntime = crate::world::RaftRuntime,
 );
 
 pub(super) type LogId = openraft::LogId<NodeId>;

@@ -9,6 +9,9 @@ use super::entry::{Acknowledged, Cause, Ceilings, Entry, LeaseMark, Member, Node
 use super::promise::Promise;
 use super::settings::Settings;
 
+/// So many earlier starts of a primary are remembered: what they proposed was decided or lost long ago.
+const PAST_MAX: usize = 100;
+
 /// The state of the cluster after some entries of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
@@ -49,6 +52,9 @@ pub struct Reign {
     pub lease: Option<Duration>,
     /// Which start of the primary proposed it.
     pub start: u64,
+    /// Starts of it before that one. What they have proposed has no effect any more: a lease of theirs that is decided late may be
+    /// shorter than the one that is held, and whoever waits for its end would not wait long enough.
+    pub past: Vec<u64>,
     /// So many replicas have what is answered while it is the last one.
     pub acks: usize,
     /// Its boundary is written.
@@ -197,10 +203,12 @@ impl Decided {
                 Some(reign) if reign.epoch == *epoch => !std::mem::replace(&mut reign.began, true),
                 _ => false,
             },
-            Entry::Release { mark } => {
+            Entry::Release { mark, start } => {
                 let is_last = *mark == self.mark();
                 match &mut self.reign {
-                    Some(reign) if is_last => !std::mem::replace(&mut reign.released, true),
+                    Some(reign) if is_last && (reign.start == *start || reign.seq == 0) => {
+                        !std::mem::replace(&mut reign.released, true)
+                    }
                     _ => false,
                 }
             }
@@ -296,6 +304,7 @@ impl Decided {
             seq: 0,
             lease: None,
             start: 0,
+            past: Vec::new(),
             acks: 0,
             began: false,
             released: false,
@@ -317,7 +326,13 @@ impl Decided {
         acks: Acknowledged,
     ) -> Effect {
         match &mut self.reign {
+            Some(reign) if reign.epoch == mark.epoch && reign.past.contains(&start) => Effect::None,
             Some(reign) if reign.epoch == mark.epoch && mark.seq > reign.seq && !reign.released => {
+                if reign.start != start && reign.seq > 0 {
+                    reign.past.push(reign.start);
+                    let too_many = reign.past.len().saturating_sub(PAST_MAX);
+                    reign.past.drain(..too_many);
+                }
                 (reign.seq, reign.lease, reign.acks) = (mark.seq, Some(lease), acks.needed);
                 // One that was proposed before a restart does not know what was answered since.
                 let goes_on = std::mem::replace(&mut reign.start, start) == start;
@@ -397,7 +412,7 @@ mod tests {
             Entry::Disable { node: NodeId(2), disabled: true },
             Entry::Set { changes: vec![Change { name: "acks".into(), value: Some("1".into()) }] },
             Entry::Began { epoch: 1 },
-            Entry::Release { mark: mark((1, 0)) },
+            Entry::Release { mark: mark((1, 0)), start: 0 },
         ] {
             assert!(!after(news.clone()).differs_by_leases_only(&before), "{news:?}");
         }
@@ -413,15 +428,33 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_start_of_the_primary_proposed_has_no_effect_any_more() {
+        let mut decided = cluster();
+        let renew_by = |start, seq| match renew((1, seq), 10) {
+            Entry::Renew { mark, lease, ceilings, acks, .. } => {
+                Entry::Renew { mark, start, lease, ceilings, acks }
+            }
+            other => other,
+        };
+        assert_eq!(decided.apply(&renew_by(7, 1)), Effect::Renewed);
+        assert_eq!(decided.apply(&renew_by(8, 2)), Effect::Renewed, "it was started anew");
+        assert_eq!(decided.apply(&renew_by(7, 9)), Effect::None, "its next number would be free");
+        let release = |start| Entry::Release { mark: mark((1, 2)), start };
+        assert_eq!(decided.apply(&release(7)), Effect::None, "it speaks of another lease of that number");
+        assert_eq!(decided.apply(&renew_by(8, 3)), Effect::Renewed);
+        assert_eq!(decided.apply(&Entry::Release { mark: mark((1, 3)), start: 8 }), Effect::Changed);
+    }
+
+    #[test]
     fn a_lease_that_was_given_back_is_over() {
         let mut decided = cluster();
         decided.apply(&renew((1, 1), 10));
         assert_eq!(
-            decided.apply(&Entry::Release { mark: mark((1, 0)) }),
+            decided.apply(&Entry::Release { mark: mark((1, 0)), start: 0 }),
             Effect::None,
             "it went on meanwhile"
         );
-        assert_eq!(decided.apply(&Entry::Release { mark: mark((1, 1)) }), Effect::Changed);
+        assert_eq!(decided.apply(&Entry::Release { mark: mark((1, 1)), start: 0 }), Effect::Changed);
         assert_eq!(decided.apply(&renew((1, 2), 99)), Effect::None);
     }
 

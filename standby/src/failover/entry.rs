@@ -148,6 +148,8 @@ pub enum Entry {
     Release {
         /// The lease.
         mark: LeaseMark,
+        /// Which start of the node says so: one that was started anew may hold a lease of the same number.
+        start: u64,
     },
     /// Whether automatic failover is off.
     Pause {

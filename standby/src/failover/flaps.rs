@@ -7,6 +7,9 @@ use super::decided::Decided;
 use super::entry::{Entry, NodeId};
 use super::settings::{Setting, all};
 
+/// What is noticed within this part of the window is one going: a crash of the primary is noticed by the promotion of another, by
+/// gossip, and once more when the node starts itself anew to take back what was lost.
+const SAME: u32 = 20;
 /// Of one node, so many are counted at most.
 const GOINGS_MAX: usize = 100;
 
@@ -96,7 +99,8 @@ impl Flaps {
         let rules = FlapRules::of(decided);
         let mut wanted = Vec::new();
         for (node, goings) in &self.goings {
-            let times = goings.iter().filter(|at| now.saturating_sub(**at) <= rules.window).count() as u64;
+            let lately = goings.iter().copied().filter(|at| now.saturating_sub(*at) <= rules.window);
+            let times = apart(lately, rules.window / SAME);
             if rules.limit > 0 && times >= rules.limit && decided.may_be_suspended(*node) {
                 wanted.push(Entry::Suspend { node: *node, times });
             }
@@ -111,6 +115,19 @@ impl Flaps {
         }
         wanted
     }
+}
+
+/// How many there are, where one that comes within so long after one that counts does not.
+fn apart(times: impl Iterator<Item = Duration>, same: Duration) -> u64 {
+    let mut last = None;
+    let counts = times.filter(|at| {
+        let counts = last.is_none_or(|last| at.saturating_sub(last) >= same);
+        if counts {
+            last = Some(*at);
+        }
+        counts
+    });
+    counts.count() as u64
 }
 
 #[cfg(test)]
@@ -163,28 +180,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_noticed_of_one_crash_counts_once() {
+        let (decided, mut flaps) = (decided(3), Flaps::default());
+        for time in [100, 103, 110, 129, 300, 302] {
+            flaps.note(NodeId(2), at(time));
+        }
+        assert_eq!(flaps.wanted(&decided, true, at(303), RETRY), []);
+        flaps.note(NodeId(2), at(400));
+        assert_eq!(
+            flaps.wanted(&decided, true, at(401), RETRY),
+            [Entry::Suspend { node: NodeId(2), times: 3 }]
+        );
+    }
+
+    #[test]
     fn the_rules_are_those_that_were_decided() {
         let (mut decided, mut flaps) = (decided(3), Flaps::default());
-        (0..5).for_each(|time| flaps.note(NodeId(2), at(time)));
+        (0..5).for_each(|time| flaps.note(NodeId(2), at(time * 60)));
         let set = |decided: &mut Decided, name: &str, value: &str| {
             let change = Change { name: name.to_owned(), value: Some(value.to_owned()) };
             decided.apply(&Entry::Set { changes: vec![change] });
         };
         set(&mut decided, "flap_limit", "0");
-        assert_eq!(flaps.wanted(&decided, true, at(5), RETRY), []);
+        assert_eq!(flaps.wanted(&decided, true, at(241), RETRY), []);
         set(&mut decided, "flap_limit", "5");
         assert_eq!(
-            flaps.wanted(&decided, true, at(5), RETRY),
+            flaps.wanted(&decided, true, at(241), RETRY),
             [Entry::Suspend { node: NodeId(2), times: 5 }]
         );
         set(&mut decided, "flap_window", "2s");
-        assert_eq!(flaps.wanted(&decided, true, at(7), RETRY), []);
+        assert_eq!(flaps.wanted(&decided, true, at(245), RETRY), []);
     }
 
     #[test]
     fn the_last_that_could_be_promoted_is_not_banned() {
         let (decided, mut flaps) = (decided(1), Flaps::default());
-        (0..5).for_each(|time| flaps.note(NodeId(1), at(time)));
-        assert_eq!(flaps.wanted(&decided, true, at(5), RETRY), []);
+        (0..5).for_each(|time| flaps.note(NodeId(1), at(time * 60)));
+        assert_eq!(flaps.wanted(&decided, true, at(241), RETRY), []);
     }
 }

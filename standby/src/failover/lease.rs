@@ -4,13 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
-/// Time since the machine was started; it counts while that sleeps.
-pub fn since_boot() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
+pub(crate) use crate::world::since_boot;
 
 /// Until when this node may commit. Clones are the same.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,5 @@
 //! What was lost, as far as it matters to those who have seen it.
 
-use replica::SavedContents;
 use serde::{Deserialize, Serialize};
 use zeo_proto::{Oid, Tid};
 
@@ -22,12 +21,6 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// What a saved file has, if that is known.
-    pub fn of(fork: Tid, saved: &SavedContents) -> Option<Self> {
-        let (tids, oids) = saved.changes.clone()?;
-        Some(Self { fork, tids, oids })
-    }
-
     /// Whether this was one of them. Then whoever has seen it has seen no other history behind the fork: the same node, or one
     /// that followed it, had all up to there.
     pub fn has(&self, tid: Tid) -> bool {

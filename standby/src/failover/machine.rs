@@ -345,10 +345,21 @@ impl Failover {
                 }
             }
             Event::Caught(decided) => {
+                // A lease that was known already ends when it did.
+                if decided.mark() != self.decided.mark() {
+                    self.applied_at = clock.now;
+                }
                 self.decided = *decided;
-                self.applied_at = clock.now;
                 self.flaps.follow(&self.decided, clock.now);
-                self.take_place(&mut actions);
+                match (&self.role, self.decided.reign()) {
+                    // What it has proposed, and when, it must not forget: that may be decided yet.
+                    (Role::Primary(leader), Some(reign)) if leader.epoch == reign.epoch => {
+                        let (seq, is_mine, lease) = (reign.seq, reign.start == self.start, reign.lease);
+                        let ceilings = self.decided.ceilings();
+                        self.lease_decided(clock, seq, is_mine, lease, ceilings, &mut actions);
+                    }
+                    _ => self.take_place(&mut actions),
+                }
             }
             Event::HandOver { to, within } => self.hand_over(clock, to, within, &mut actions),
             Event::Drained { to, used } => {
@@ -436,30 +447,44 @@ impl Failover {
                 }
                 self.applied_at = clock.now;
                 self.why_nobody = None;
-                match &mut self.role {
-                    Role::Primary(leader) => {
-                        leader.renewed(mark.seq, *start == self.start, *lease, *ceilings);
-                        let goes_on = leader.stopped_after.is_some_and(|after| mark.seq > after);
-                        if goes_on {
-                            leader.stopped_after = None;
-                        }
-                        #[cfg(test)]
-                        if self.decided.broken == super::simulation::Broken::ProposalTime {
-                            leader.lease_until = Some(clock.now + *lease);
-                        }
-                        leader.open_or_close(clock.now, actions);
-                        if goes_on && std::mem::take(&mut leader.in_doubt) {
-                            actions.push(Action::Resume);
-                        } else if goes_on {
-                            // This renewal was faster than the promotion.
-                            self.propose_successor(actions);
-                        }
-                    }
-                    Role::Watching { inquiry, .. } => *inquiry = None,
-                    Role::Stopped => {}
-                }
+                let is_mine = *start == self.start;
+                self.lease_decided(clock, mark.seq, is_mine, Some(*lease), *ceilings, actions);
             }
             _ => {}
+        }
+    }
+
+    /// This is the last lease of the reign now.
+    fn lease_decided(
+        &mut self,
+        clock: Clock,
+        seq: u64,
+        is_mine: bool,
+        lease: Option<Duration>,
+        ceilings: Ceilings,
+        actions: &mut Vec<Action>,
+    ) {
+        match &mut self.role {
+            Role::Primary(leader) => {
+                leader.renewed(seq, is_mine, lease.unwrap_or_default(), ceilings);
+                let goes_on = leader.stopped_after.is_some_and(|after| seq > after);
+                if goes_on {
+                    leader.stopped_after = None;
+                }
+                #[cfg(test)]
+                if self.decided.broken == super::simulation::Broken::ProposalTime {
+                    leader.lease_until = lease.map(|lease| clock.now + lease);
+                }
+                leader.open_or_close(clock.now, actions);
+                if goes_on && std::mem::take(&mut leader.in_doubt) {
+                    actions.push(Action::Resume);
+                } else if goes_on {
+                    // This renewal was faster than the promotion.
+                    self.propose_successor(actions);
+                }
+            }
+            Role::Watching { inquiry, .. } => *inquiry = None,
+            Role::Stopped => {}
         }
     }
 
@@ -600,8 +625,12 @@ impl Failover {
             }
             // What was proposed last may be decided yet: then this has no effect, and others wait.
             let mark = LeaseMark { epoch: leader.epoch, seq: leader.next_seq - 1 };
-            actions.push(Action::Propose(Entry::Release { mark }));
+            actions.push(Action::Propose(Entry::Release { mark, start: self.start }));
         }
         self.role = Role::Stopped;
     }
 }
+
+#[cfg(test)]
+#[path = "machine_test.rs"]
+mod tests;

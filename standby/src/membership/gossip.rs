@@ -3,9 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
@@ -21,6 +20,8 @@ use crate::failover::entry::NodeId;
 use crate::failover::lease::since_boot;
 use crate::quiet::Quiet;
 use crate::refusals::Refusals;
+use crate::world::net::UdpSocket;
+use crate::world::{self, Instant};
 
 /// One byte more than the longest datagram, and then some: what is longer is seen to be.
 const RECEIVE_BYTES: usize = 2048;
@@ -62,7 +63,7 @@ pub(crate) struct Setup {
 /// Takes part until `stopped`, and says that it leaves.
 pub(crate) async fn gossip(setup: Setup, mut stopped: watch::Receiver<bool>) {
     let Setup { socket, key, node, address, pace, mut belong, decided, mut own, members, quiet } = setup;
-    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), node);
+    let random = world::random();
     let tick = pace::tick(&pace);
     let mut gossip = Gossip {
         swim: Swim::new(node, address, unix_ms(), pace, random),
@@ -192,7 +193,7 @@ impl Gossip {
 }
 
 fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+    world::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// Sends datagrams to addresses that may be names. What cannot be sent is lost, as on the network.
@@ -219,7 +220,7 @@ impl Outgoing {
         let (socket, names) = (self.socket.clone(), self.names.clone());
         tokio::spawn(async move {
             let is_v4 = socket.local_addr().is_ok_and(|own| own.is_ipv4());
-            let found = match tokio::net::lookup_host(&to).await {
+            let found = match world::net::lookup_host(&to).await {
                 Ok(mut found) => found.find(|address| address.is_ipv4() == is_v4),
                 Err(_) => None,
             };

@@ -10,9 +10,28 @@ use crate::span;
 /// Why no other node would take the primary's place by itself, or why nobody does; `None`: one may.
 pub fn of(roster: &Roster<'_>, why_nobody: Option<Nobody>) -> Option<String> {
     let decided = no_failover(roster.decided).map(str::to_owned);
-    decided
+    no_majority(roster)
+        .or(decided)
         .or_else(|| why_nobody.map(|why| format!("no automatic failover: {why}")))
         .or_else(|| all_lag(roster))
+}
+
+/// Too few voters are seen. Shown first: more than a failover is missing then.
+fn no_majority(roster: &Roster<'_>) -> Option<String> {
+    roster.decided.reign()?;
+    let is_there = |presence| {
+        matches!(presence, Presence::Here | Presence::Seen(State::Alive) | Presence::Seen(State::Suspect))
+    };
+    let rows = roster.rows();
+    let voters: Vec<_> = rows.iter().filter(|row| row.member.voter).collect();
+    let here = voters.iter().filter(|row| is_there(row.presence)).count();
+    let majority = voters.len() / 2 + 1;
+    (here < majority && !voters.is_empty()).then(|| {
+        format!(
+            "NO MAJORITY: {here} of {} voters are seen from here, and nobody commits who sees fewer than {majority}",
+            voters.len()
+        )
+    })
 }
 
 /// Of the replicas that are there, each is known to lack more than is allowed.
@@ -49,6 +68,11 @@ pub fn no_failover(decided: &Decided) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::members::Members;
+    use super::super::peer::Peer;
+    use super::super::record::Record;
     use super::*;
     use crate::failover::entry::{Cause, Entry, LeaseMark, Member, NodeId};
 
@@ -97,5 +121,30 @@ mod tests {
         let mut paused = cluster(&[HERE, HERE, HERE]);
         paused.apply(&Entry::Pause { paused: true });
         assert!(no_failover(&paused).is_some_and(|said| said.contains("paused")));
+    }
+
+    /// What node 2 says when it sees others so.
+    fn seen_from_2(decided: &Decided, others: &[(u64, State)]) -> Option<String> {
+        let mut members = Members::default();
+        for &(node, state) in others {
+            let address = String::new();
+            let peer = Peer { node: NodeId(node), start: 1, renewal: 0, leaves: false, address };
+            members.change(&peer, state, Duration::ZERO);
+        }
+        let own = Record::unsaid();
+        of(&Roster { me: NodeId(2), own: &own, decided, members: &members }, None)
+    }
+
+    #[test]
+    fn it_is_said_when_too_few_voters_are_seen_to_decide_anything() {
+        let three = cluster(&[HERE, HERE, WITNESS, LEARNER]);
+        assert_eq!(seen_from_2(&three, &[(1, State::Failed), (3, State::Alive)]), None);
+        assert_eq!(seen_from_2(&three, &[(1, State::Suspect)]), None, "it may yet answer");
+        let learner_only = [(1, State::Failed), (3, State::Left), (4, State::Alive)];
+        let said = seen_from_2(&three, &learner_only).expect("something is wrong");
+        assert!(said.starts_with("NO MAJORITY: 1 of 3 voters are seen from here"), "{said}");
+        let two = cluster(&[HERE, HERE]);
+        let said = seen_from_2(&two, &[(1, State::Failed)]).expect("something is wrong");
+        assert!(said.starts_with("NO MAJORITY: 1 of 2"), "{said}");
     }
 }

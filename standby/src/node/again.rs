@@ -13,6 +13,7 @@ use crate::decisions::founding::{Addresses, give_up};
 use crate::decisions::raft::{Decisions, Superseded};
 use crate::failover::decided::Decided;
 use crate::failover::entry::NodeId;
+use crate::world;
 
 /// Why.
 pub(super) enum Again {
@@ -37,7 +38,7 @@ impl Again {
     /// Prepares the next start, while nothing is open.
     pub(super) async fn prepare(self, config: &NodeConfig) -> Result<()> {
         let config = config.clone();
-        let prepared = tokio::task::spawn_blocking(move || self.prepare_here(&config));
+        let prepared = world::spawn_blocking(move || self.prepare_here(&config));
         prepared.await.map_err(|panic| anyhow!(panic))?
     }
 

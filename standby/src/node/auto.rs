@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -27,6 +26,7 @@ use crate::membership::record::Record;
 use crate::peer::Identity;
 use crate::quiet::Quiet;
 use crate::replication::upstream::FollowOptions;
+use crate::world::net::UdpSocket;
 
 /// Takes part in decisions.
 pub(super) async fn start(
@@ -46,9 +46,9 @@ fn lease(decided: &Decided, own: Duration) -> Duration {
     decided.settings().time(Setting::Lease).unwrap_or(own)
 }
 
-/// A leader is missed well before a lease ends.
+/// A leader is missed before a lease ends: after 0.7 of its length.
 fn pace(timing: &Timing) -> Pace {
-    Pace { heartbeat: timing.lease / 15, election: timing.lease / 5, ..Pace::default() }
+    Pace { heartbeat: timing.lease / 15, election: timing.lease / 3, ..Pace::default() }
 }
 
 /// Not in the folder beside the storage: that is set aside with it, and what this node has promised is not.
@@ -165,5 +165,8 @@ pub(super) async fn follow(
             continue;
         };
         peers::follow_upstream(&[address], options, &identity, &copies, &mut target).await;
+        if target.has_changed().is_err() {
+            return; // nobody says any more who is to be followed
+        }
     }
 }

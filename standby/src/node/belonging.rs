@@ -13,12 +13,13 @@ use super::peers::Copies;
 use crate::config::NodeConfig;
 use crate::decisions::founding::{Addresses, Founding, found, node_of, refound};
 use crate::decisions::network::Admission;
-use crate::decisions::raft::{Decisions, GONE, Started, random};
+use crate::decisions::raft::{Decisions, GONE, Started};
 use crate::failover::choice::Standing;
 use crate::failover::decided::Decided;
 use crate::failover::entry::{Cause, Ceilings, Entry, LeaseMark, Member, NodeId};
 use crate::failover::settings::{Change, Settings};
 use crate::peer::Identity;
+use crate::world::random;
 
 /// How long one attempt to join or to have something decided may take.
 const ATTEMPT: Duration = Duration::from_secs(5);

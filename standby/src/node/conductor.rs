@@ -1,9 +1,8 @@
 //! The I/O around [`Failover`]: carries out what the machine decides for this node.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -28,6 +27,7 @@ use crate::membership::members::Members;
 use crate::service::acks::AckOptions;
 use crate::service::gate::Hold;
 use crate::service::recess::Recess;
+use crate::world::{self, Instant};
 
 /// How long a stopping primary may take to give its lease back.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
@@ -84,14 +84,14 @@ pub(super) fn standing(copies: &Copies, clock_off: bool) -> Standing {
 }
 
 fn clock() -> Clock {
-    Clock { now: since_boot(), wall: Tid::from_time(SystemTime::now()) }
+    Clock { now: since_boot(), wall: Tid::from_time(world::now()) }
 }
 
 /// Does as the machine says, until the node stops.
 pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::Receiver<bool>) {
     let Started { decisions, decided, mut news, mut orders, .. } = started;
     let (events, mut happened) = mpsc::unbounded_channel();
-    let start = RandomState::new().hash_one(SystemTime::now());
+    let start = world::random();
     let own = own_settings(&stage.config.borrow());
     let (machine, actions) = Failover::new(decisions.me(), start, own, decided, clock());
     let (mut config, mut members) = (stage.config.clone(), stage.members.clone());
@@ -117,7 +117,12 @@ pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::
             heard = news.recv() => match heard {
                 Some(News::Entry(entry)) => Event::Decided(entry),
                 Some(News::State(decided)) => Event::Caught(decided),
-                None => return,
+                None => {
+                    if !*stopped.borrow() {
+                        error!("the decided log has ended by itself: this node takes no part any more, until it is restarted");
+                    }
+                    return;
+                }
             },
             Some(event) = happened.recv() => event,
             Some(ordered) = orders.recv() => {
@@ -336,7 +341,7 @@ impl Conductor {
         if let Some(Handing { to, since, outcome, .. }) = self.handing.take() {
             let _ = outcome.send(match &name {
                 Some(name) if *name == to => Ok(format!(
-                    "{to} is the primary, {:.0?} after the first vote had to wait",
+                    "{to} is the primary; votes of clients had to wait for {:.0?}",
                     since.elapsed()
                 )),
                 _ => Err(format!("{} has become the primary", name.as_deref().unwrap_or("another node"))),

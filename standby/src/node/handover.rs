@@ -1,11 +1,12 @@
 //! A primary hands over: what is in the way, and waiting until the other has everything.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::peers::Copies;
 use crate::failover::decided::Decided;
 use crate::failover::entry::{Ceilings, NodeId};
 use crate::service::recess::Recess;
+use crate::world::Instant;
 
 /// How often it is looked at whether the other has everything.
 const LOOK_EVERY: Duration = Duration::from_millis(1);

@@ -1,6 +1,5 @@
 //! The sockets of a node on which ZEO clients come in.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::config::NodeConfig;
 use crate::door::{Door, Keeper};
 use crate::listener::{ListenAddress, Listener};
 use crate::server::Served;
+use crate::supervisor;
 
 /// The doors of a node's listeners; `None`: nobody comes in there. Clones are the same.
 #[derive(Clone)]
@@ -66,22 +66,17 @@ impl Listeners {
         stopped: &watch::Receiver<bool>,
     ) -> Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
-        let mut ready = String::from("ready");
+        let mut ready = Vec::new();
         let doors = [("zeo", self.zeo, doors.read_write), ("zeo_ro", self.zeo_ro, doors.read_only)];
         for (name, listener, door) in doors {
             let (Some(listener), Some(door)) = (listener, door) else { continue };
-            ready.push_str(&format!(" {name}={}", listener.address));
+            ready.push(format!("{name}={}", listener.address));
             info!(listener = name, address = %listener.address, "serving");
             tasks.spawn(listener.serve(served.clone(), door, tuning.tls.subscribe(), stopped.clone()));
         }
-        if let Some(peer) = peer {
-            ready.push_str(&format!(" peer={peer}"));
-        }
-        for admin in admin {
-            ready.push_str(&format!(" admin={admin}"));
-        }
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{ready}").and_then(|()| stdout.flush()).context("standard output is closed")?;
+        ready.extend(peer.map(|peer| format!("peer={peer}")));
+        ready.extend(admin.iter().map(|admin| format!("admin={admin}")));
+        supervisor::ready(&ready)?;
         Ok(tasks)
     }
 }

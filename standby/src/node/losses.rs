@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use replica::Saved;
+use replica::{Saved, SavedChanges};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -17,6 +17,7 @@ use crate::failover::entry::Entry;
 use crate::failover::history::{History, What};
 use crate::failover::loss::{Loss, TOLD_MAX};
 use crate::replication::copy::Copy;
+use crate::world;
 
 /// How long one attempt to tell may take, and how long it is until the next.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ const READ_MAX: usize = 16;
 pub(super) async fn note_own(copies: &Copies) {
     for copy in copies.values() {
         let copy = copy.clone();
-        let noted = tokio::task::spawn_blocking(move || note_own_of(&copy)).await.expect("no panic");
+        let noted = world::spawn_blocking(move || note_own_of(&copy)).await.expect("no panic");
         if let Err(error) = noted {
             warn!(error = format!("{error:#}"), "saved transactions cannot be read");
         }
@@ -36,11 +37,8 @@ pub(super) async fn note_own(copies: &Copies) {
 }
 
 fn note_own_of(copy: &Copy) -> Result<()> {
-    for saved in saved(copy)?.iter().rev().take(READ_MAX).rev() {
-        if let Some(loss) = Loss::of(saved.fork, &read(saved)?.contents) {
-            copy.service().note_loss(Arc::new(loss));
-        }
-    }
+    let saved = saved(copy)?;
+    saved.iter().rev().take(READ_MAX).rev().filter_map(loss).for_each(|loss| copy.service().note_loss(loss));
     Ok(())
 }
 
@@ -71,13 +69,12 @@ pub(super) async fn tell(config: &NodeConfig, decisions: &Decisions, copies: &Co
         let storage = copy.name().to_owned();
         let history = decisions.known().borrow().history.clone();
         let node = name.clone();
-        let untold = tokio::task::spawn_blocking(move || {
+        let untold = world::spawn_blocking(move || {
             let untold = saved(&copy)?.into_iter().filter(|saved| !is_told(&history, &node, saved));
-            untold.map(|saved| read(&saved)).collect::<Result<Vec<_>>>()
+            anyhow::Ok(untold.map(|saved| (count(&saved), loss(&saved), file(&saved))).collect::<Vec<_>>())
         });
-        for Read { file, fork, contents } in untold.await.expect("no panic")? {
-            let loss = Loss::of(fork, &contents).map(Arc::new);
-            let (storage, transactions) = (storage.clone(), contents.transactions);
+        for (transactions, loss, file) in untold.await.expect("no panic")? {
+            let storage = storage.clone();
             let entry = Entry::Lost { node: decisions.me(), storage, transactions, file, loss };
             while decisions.propose(entry.clone(), name, ATTEMPT).await.is_err() {
                 tokio::time::sleep(AGAIN_AFTER).await;
@@ -87,25 +84,40 @@ pub(super) async fn tell(config: &NodeConfig, decisions: &Decisions, copies: &Co
     Ok(())
 }
 
-struct Read {
-    file: String,
-    fork: replica::Tid,
-    contents: replica::SavedContents,
-}
-
 fn saved(copy: &Copy) -> Result<Vec<Saved>> {
     let storage = copy.service().storage();
     storage.saved().with_context(|| format!("cannot list {}", storage.lost_folder().display()))
 }
 
-fn read(saved: &Saved) -> Result<Read> {
-    let contents = saved.read(TOLD_MAX).with_context(|| format!("cannot read {}", saved.path.display()))?;
-    Ok(Read { file: saved.path.display().to_string(), fork: saved.fork, contents })
+/// How many transactions a file has. Where it is damaged, those before the damage.
+fn count(saved: &Saved) -> u64 {
+    let (count, counted) = saved.count();
+    if let Err(error) = counted {
+        warn!(%error, file = %saved.path.display(), "saved transactions cannot be read to their end");
+    }
+    count
+}
+
+/// What was lost, unless that is too much to tell, or cannot be read any more.
+fn loss(saved: &Saved) -> Option<Arc<Loss>> {
+    match saved.changes(TOLD_MAX) {
+        Ok(changes) => {
+            changes.map(|SavedChanges { tids, oids }| Arc::new(Loss { fork: saved.fork, tids, oids }))
+        }
+        Err(error) => {
+            warn!(%error, file = %saved.path.display(), "saved transactions cannot be read");
+            None
+        }
+    }
+}
+
+fn file(saved: &Saved) -> String {
+    saved.path.display().to_string()
 }
 
 /// Whether the history names a file of this node, or has forgotten it.
 fn is_told(history: &History, node: &str, saved: &Saved) -> bool {
-    let file = saved.path.display().to_string();
+    let file = file(saved);
     let names =
         |what: &What| matches!(what, What::Lost { node: of, file: at, .. } if of == node && *at == file);
     let forgotten = history.forgets_before_millis().is_some_and(|millis| saved.at < since_1970(millis));

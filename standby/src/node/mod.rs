@@ -17,7 +17,7 @@ mod tuning;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::{mpsc, watch};
@@ -51,6 +51,8 @@ use crate::replication::message::Recovery;
 use crate::replication::run::Compression;
 use crate::replication::upstream::FollowOptions;
 use crate::server::Served;
+use crate::supervisor;
+use crate::world;
 
 /// How long the connections may take to end when the node stops.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -60,6 +62,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 pub fn run(config: NodeConfig, path: &Path, refilter: fn(Option<&str>), on_user_signal: fn()) -> Result<()> {
     let file = NodeFile { path: path.to_owned(), config: watch::Sender::new(Arc::new(config)), refilter };
     run_until_done(on_user_signal, |signals| node(file, signals))
+}
+
+/// Runs the node within the caller's runtime, until `signals` say otherwise.
+#[cfg(feature = "simulation")]
+pub async fn run_within(config: NodeConfig, signals: Signals) -> Result<()> {
+    let config = watch::Sender::new(Arc::new(config));
+    node(NodeFile { path: PathBuf::new(), config, refilter: |_| () }, signals).await
 }
 
 /// The file that a node was started with.
@@ -72,37 +81,35 @@ struct NodeFile {
 
 /// Makes a cluster of this node alone: `standby init`.
 pub fn create_cluster(config: NodeConfig) -> Result<()> {
-    run_until_done(
-        || (),
-        |_| async move {
-            let Role::Auto = config.node.role else {
-                bail!(
-                    "the node says its role itself: with `role = \"auto\"` in [node] the cluster decides it"
-                );
-            };
-            let identity = peers::identity(&config, &Quiet::default())?
-                .context("a node of a cluster needs its secret")?;
-            let specs = config.storages.clone();
-            let settings = service_settings(&config);
-            let opened = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
-            let services = opened.await.map_err(|panic| anyhow!(panic))??;
-            let mut epoch = 0;
-            for service in &services {
-                let lineage = service.storage().lineage()?;
-                anyhow::ensure!(
-                    lineage.is_whole(),
-                    "storage {:?} is a copy that was never completed",
-                    service.options().name
-                );
-                epoch = epoch.max(lineage.epochs.newest());
-            }
-            let created = belonging::create(&config, identity, epoch).await;
-            for service in &services {
-                service.close()?;
-            }
-            created
-        },
-    )
+    run_until_done(|| (), |_| create_cluster_within(config))
+}
+
+/// The same within the caller's runtime.
+pub async fn create_cluster_within(config: NodeConfig) -> Result<()> {
+    let Role::Auto = config.node.role else {
+        bail!("the node says its role itself: with `role = \"auto\"` in [node] the cluster decides it");
+    };
+    let identity =
+        peers::identity(&config, &Quiet::default())?.context("a node of a cluster needs its secret")?;
+    let specs = config.storages.clone();
+    let settings = service_settings(&config);
+    let opened = world::spawn_blocking(move || opening::open_all(&specs, &settings));
+    let services = opened.await.map_err(|panic| anyhow!(panic))??;
+    let mut epoch = 0;
+    for service in &services {
+        let lineage = service.storage().lineage()?;
+        anyhow::ensure!(
+            lineage.is_whole(),
+            "storage {:?} is a copy that was never completed",
+            service.options().name
+        );
+        epoch = epoch.max(lineage.epochs.newest());
+    }
+    let created = belonging::create(&config, identity, epoch).await;
+    for service in &services {
+        service.close()?;
+    }
+    created
 }
 
 fn service_settings(config: &NodeConfig) -> ServiceSettings {
@@ -128,7 +135,7 @@ async fn run_once(node_file: &NodeFile, signals: &mut Signals) -> Result<Option<
     let config = &*file.borrow().clone();
     let NodeConfig { node, zeo, limits, storages, .. } = config;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
-    let started = SystemTime::now();
+    let started = world::now();
     // Bound first: a port that is taken is found before a large file is indexed.
     let listeners = Listeners::bind(config).await?;
     let quiet = Quiet::default();
@@ -147,7 +154,7 @@ async fn run_once(node_file: &NodeFile, signals: &mut Signals) -> Result<Option<
     let acceptor = tuning::acceptor(config)?;
     let settings = service_settings(config);
     let specs = storages.clone();
-    let services = tokio::task::spawn_blocking(move || opening::open_all(&specs, &settings));
+    let services = world::spawn_blocking(move || opening::open_all(&specs, &settings));
     let services = tokio::select! {
         services = services => services.map_err(|panic| anyhow!(panic))??,
         _ = signals.stop() => return Ok(None), // nothing is lost: an index in the making is made again
@@ -272,6 +279,7 @@ async fn run_once(node_file: &NodeFile, signals: &mut Signals) -> Result<Option<
         ));
     }
     background.spawn(control::keep_lag_log(copies.clone()));
+    background.spawn(supervisor::keep_telling(part.subscribe()));
     let (reload, mut reloads) = mpsc::channel(1);
     let doors = listeners.doors(&read_write, &read_only, &tuning);
     let subject = control::Subject {
@@ -302,6 +310,7 @@ async fn run_once(node_file: &NodeFile, signals: &mut Signals) -> Result<Option<
             asked = signals.next() => match asked {
                 Asked::Stop(signal) => {
                     info!(signal, "stopping");
+                    supervisor::stopping();
                     break None;
                 }
                 Asked::Reload => drop(reloading.run("SIGHUP")),
@@ -323,7 +332,7 @@ async fn run_once(node_file: &NodeFile, signals: &mut Signals) -> Result<Option<
     if tokio::time::timeout(STOP_LIMIT, serving.join_all()).await.is_err() {
         warn!("some connections did not end in time");
     }
-    let closing = tokio::task::spawn_blocking(move || opening::close_all(&served));
+    let closing = world::spawn_blocking(move || opening::close_all(&served));
     closing.await.map_err(|panic| anyhow!(panic))?.context("closing the storages")?;
     Ok(repairs)
 }

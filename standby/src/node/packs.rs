@@ -9,6 +9,8 @@ use zeo_proto::Tid;
 
 use super::peers::Copies;
 
+use crate::world;
+
 /// By storage: what was done, or why not; `None`: it is under way.
 type Ended = BTreeMap<String, Option<Result<String, String>>>;
 
@@ -34,7 +36,7 @@ impl Packs {
             Some(name) if self.copies.contains_key(name) => vec![name.to_owned()],
             Some(name) => {
                 let known: Vec<&str> = self.copies.keys().map(String::as_str).collect();
-                return Err(format!("there is no storage {name:?}: there are {}", known.join(", ")));
+                return Err(format!("there is no storage {name:?}: this node has {}", known.join(", ")));
             }
             None => self.copies.keys().cloned().collect(),
         };
@@ -47,7 +49,7 @@ impl Packs {
             ended.insert(name.clone(), None);
             let (service, all, name) =
                 (self.copies[name].service().clone(), self.ended.clone(), name.clone());
-            tokio::task::spawn_blocking(move || {
+            world::spawn_blocking(move || {
                 let outcome = service.pack(until).map_err(|error| error.to_string());
                 let told = outcome.map(|report| match report.packed {
                     None => "there was nothing to pack".to_owned(),

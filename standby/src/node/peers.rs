@@ -1,7 +1,6 @@
 //! Other nodes: those that follow this one, and the one that it follows.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -169,7 +168,7 @@ pub(super) async fn follow_upstream<T>(
             }
         };
         failures = if came_forward { 0 } else { failures + 1 };
-        let random = RandomState::new().hash_one(failures);
+        let random = crate::world::random();
         tokio::select! {
             () = tokio::time::sleep(backoff.wait(failures, random)) => {}
             _ = changed.changed() => return,

@@ -18,6 +18,7 @@ use super::seal::{Opener, Sealer};
 use super::shared::Shared;
 use super::transport::{RECORD_BYTES_MAX, RecordSink, RecordSource};
 use crate::quiet::Quiet;
+use crate::world;
 
 /// How long the other half of a connection may take to say its last, once one has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ pub fn start<O: RecordSink, I: RecordSource>(
     address: String,
 ) -> Connection {
     let Established { sealer, opener, remote, version } = established;
-    let mux = Mux::new(side, limits.clone(), Instant::now().into_std());
+    let mux = Mux::new(side, limits.clone(), world::runtime_now());
     let shared = Arc::new(Shared::new(mux, remote, address, version));
     let quiet = quiet.clone();
     tokio::spawn(watch(shared.clone(), limits.clone(), quiet, (sink, sealer), (source, opener)));
@@ -161,12 +162,12 @@ async fn keep(shared: &Shared, limits: &PeerLimits) -> Disconnected {
     let mut close_by: Option<Instant> = None;
     let mut pressed = false;
     loop {
-        let tick = shared.with(|state| match state.mux.tick(Instant::now().into_std()) {
+        let tick = shared.with(|state| match state.mux.tick(world::runtime_now()) {
             Ok(()) => Ok(state.mux.next_tick()),
             Err(silent) => Err(Disconnected::Silent(silent.0)),
         });
         let next_tick = match tick {
-            Ok(at) => Instant::from_std(at),
+            Ok(at) => Instant::from(at),
             Err(silent) => return silent,
         };
         let closing: &Notify = &shared.closing;

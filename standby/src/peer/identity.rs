@@ -31,6 +31,14 @@ impl Identity {
         })
     }
 
+    /// A node of this name in a cluster of tests.
+    #[cfg(test)]
+    pub fn for_tests(node: &str) -> Self {
+        let hello =
+            Hello { cluster: "test".into(), node: node.into(), group: "here".into(), features: Vec::new() };
+        Self::new(hello, b"a secret of tests").expect("short names")
+    }
+
     /// The same with other limits.
     pub fn with_limits(mut self, limits: PeerLimits) -> Self {
         self.limits = limits;

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::warn;
 
@@ -15,6 +14,9 @@ use super::dial::accept;
 use super::error::ConnectError;
 use super::identity::Identity;
 use super::tcp::TcpTransport;
+
+use crate::world::Instant;
+use crate::world::net::TcpListener;
 
 /// Time between two lines about refused connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,16 +1,18 @@
 //! What the tasks and the handles of one connection share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::Instant;
 
 use super::error::{CallError, ChannelError, Disconnected, OpenChannelError};
 use super::frame::Piece;
 use super::hello::Hello;
 use super::mux::{Event, Message, Mux, ProtocolError, SendError};
+
+use crate::world;
+use crate::world::HashMap;
 
 /// Where a request's answer goes.
 pub type AnswerSender = oneshot::Sender<Result<Bytes, CallError>>;
@@ -79,7 +81,7 @@ impl Shared {
     pub fn new(mux: Mux, remote: Hello, address: String, version: u16) -> Self {
         let state = State {
             mux,
-            channels: HashMap::new(),
+            channels: HashMap::default(),
             openings: VecDeque::new(),
             end: None,
             close_reason: String::new(),
@@ -114,7 +116,7 @@ impl Shared {
     /// Fills `pieces` with the next record to send.
     pub fn next_record(&self, pieces: &mut Vec<Piece>) -> bool {
         let mut state = self.lock();
-        let any = state.mux.next_record(pieces, Instant::now().into_std());
+        let any = state.mux.next_record(pieces, world::runtime_now());
         self.tell(&mut state);
         any
     }
@@ -122,7 +124,7 @@ impl Shared {
     /// Takes in a record. Some, where the peer has said goodbye: why.
     pub fn receive(&self, record: &[u8]) -> Result<Option<String>, ProtocolError> {
         self.with(|state| {
-            state.mux.receive(record, Instant::now().into_std())?;
+            state.mux.receive(record, world::runtime_now())?;
             Ok(state.mux.peer_left().map(str::to_owned))
         })
     }

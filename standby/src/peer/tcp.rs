@@ -4,11 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tracing::warn;
 
 use super::transport::{RECORD_BYTES_MAX, RecordSink, RecordSource, Transport};
+
+use crate::world;
+use crate::world::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 
 /// Idle time after which the kernel asks whether the peer is still there, and how often it asks again. (The connection's
 /// own pings find out sooner; this is for one that is not yet, or no longer, driven.)
@@ -39,12 +40,7 @@ impl TcpTransport {
 
     /// A connection that was made or accepted.
     pub fn new(stream: TcpStream) -> Self {
-        let keepalive =
-            socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-        let prepared = stream
-            .set_nodelay(true)
-            .and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive));
-        if let Err(error) = prepared {
+        if let Err(error) = world::prepare(&stream, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL) {
             warn!(%error, "a socket option could not be set");
         }
         let remote = stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string());

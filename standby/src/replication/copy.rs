@@ -3,18 +3,18 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use replica::{Epoch, Epochs, Lineage, LineageError, Transaction};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use zeo_proto::Tid;
 
 use super::followers::Followers;
 use super::message::Have;
 use super::route::Route;
 use crate::service::Service;
+use crate::world::{self, Instant, spawn_blocking};
 
 /// A copy, as its source and its followers see it. Clones are the same.
 #[derive(Clone)]
@@ -270,7 +270,7 @@ impl Copy {
         if epochs.newest() >= epoch {
             return Ok(());
         }
-        let boundary = Tid::after(above.max(fork), SystemTime::now());
+        let boundary = Tid::after(above.max(fork), world::now());
         let mut transaction: Transaction = storage.begin();
         transaction.set_tid(boundary);
         let description = format!("standby: epoch {epoch} begins at node {node} after transaction {fork}");
@@ -294,4 +294,4 @@ impl Copy {
 
 #[cfg(test)]
 #[path = "copy_test.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,25 +1,10 @@
 use std::time::Duration;
 
-use replica::{NoProgress, OpenOptions, PackOptions, Storage};
-
 use super::*;
-use crate::service::ServiceOptions;
 use crate::service::gate::Hold;
-use crate::service::invalidations::InvalidationPolicy;
 
-fn copy(folder: &tempfile::TempDir) -> Copy {
-    let path = folder.path().join("Data.fs");
-    let (storage, _) = Storage::open(&path, &OpenOptions::default(), &NoProgress).expect("a new file");
-    let options = ServiceOptions {
-        name: "1".to_owned(),
-        read_only: false,
-        invalidations: InvalidationPolicy::Log,
-        transaction_timeout: None,
-        pack: PackOptions::default(),
-        load_delay: Duration::ZERO,
-    };
-    let service = Service::new(options, storage).expect("an empty storage");
-    Copy::open("a", service).expect("a copy")
+pub(crate) fn copy(folder: &tempfile::TempDir) -> Copy {
+    Copy::open("a", Service::for_tests(folder)).expect("a copy")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::Read as _;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use replica::{Epochs, Export, Exporter, Place};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
 
@@ -20,6 +19,7 @@ use super::ready_now::ready_now;
 use super::run::{Compression, Packer};
 use super::source::{ALIVE_EVERY, Action, Event, Source, Standing};
 use crate::peer::{Channel, ChannelError, ChannelReceiver, ChannelSender, Incoming};
+use crate::world::{self, Instant, spawn_blocking};
 
 /// About so much is read of the log at a time, in bytes.
 const READ_BYTES: usize = 1 << 20;
@@ -88,7 +88,12 @@ impl Downstream {
         let mut source = Source::new(self.copy.have(), self.standing(), below);
         loop {
             while let Some(action) = self.actions.pop_front() {
-                self.act(&mut source, action).await?;
+                match self.act(&mut source, action).await {
+                    Err(end @ End::Channel(_)) => {
+                        return Err(self.reason_of_the_sink(&mut source, receiver).await.unwrap_or(end));
+                    }
+                    acted => acted?,
+                }
                 // What the sink says must not pile up while much is sent.
                 while let Some(received) = ready_now(receiver.recv()).await {
                     self.receive(&mut source, received)?;
@@ -118,6 +123,25 @@ impl Downstream {
                 }
             }
         }
+    }
+
+    /// Why the sink gave up, where it has said so before the stream ended, and that is yet to be read.
+    async fn reason_of_the_sink(
+        &mut self,
+        source: &mut Source,
+        receiver: &mut ChannelReceiver,
+    ) -> Option<End> {
+        while let Some(received) = ready_now(receiver.recv()).await {
+            self.receive(source, received).ok()?;
+            let closing = self.actions.drain(..).find_map(|action| match action {
+                Action::Close(reason) => Some(End::Closed(reason)),
+                _ => None,
+            });
+            if closing.is_some() {
+                return closing;
+            }
+        }
+        None
     }
 
     fn receive(
@@ -206,7 +230,7 @@ impl Downstream {
         path: std::path::PathBuf,
         compression: Compression,
     ) -> Result<(), End> {
-        let open = move || std::io::Result::Ok((std::fs::File::open(path)?, Packer::new(compression)?));
+        let open = move || std::io::Result::Ok((world::fs::File::open(path)?, Packer::new(compression)?));
         let (mut file, mut packer) = match spawn_blocking(open).await.expect("no panic") {
             Ok(opened) => opened,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -234,7 +258,7 @@ impl Downstream {
 
     fn standing(&self) -> Standing {
         let storage = self.copy.service().storage();
-        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let micros = world::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
         Standing {
             last: storage.last_place().tid,
             log_bytes: storage.size_bytes(),
@@ -338,3 +362,7 @@ impl Feed {
         Ok(Read { items, last, at_end })
     }
 }
+
+#[cfg(test)]
+#[path = "downstream_test.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use zeo_proto::Tid;
 
 use crate::service::Service;
+use crate::world;
 
 /// A node at the other end of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Followers {
         let mut inner = self.inner();
         inner.streams += 1;
         let stream = inner.streams;
-        inner.present.insert(stream, Follower { peer: peer.clone(), since: SystemTime::now(), reached });
+        inner.present.insert(stream, Follower { peer: peer.clone(), since: world::now(), reached });
         Place { followers: self.clone(), service, stream, peer, reached }
     }
 

@@ -3,7 +3,7 @@
 //! It plans ([`plan`](super::plan)), then has transactions read and sent as they come, and tells the sink now and then
 //! how far its own history is. What is sent was published: durable, and seen by clients.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use replica::Place;
 use zeo_proto::Tid;
@@ -12,6 +12,8 @@ use super::message::{Flow, FromSink, FromSource, Have, Recovery};
 use super::plan::{Known, Step, plan};
 use super::route::Route;
 use super::run::Compression;
+
+use crate::world::Instant;
 
 /// What happens to a source.
 #[derive(Clone, Debug, PartialEq, Eq)]

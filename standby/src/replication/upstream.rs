@@ -1,14 +1,11 @@
 //! The I/O around a [`Sink`]: a channel to a source, and the storage that follows it.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Write;
-use std::time::Instant;
 
 use bytes::Bytes;
 use replica::{CommitError, Reservation, Series, StagedBlob, Transaction};
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeo_proto::{Oid, Tid};
 
@@ -21,6 +18,8 @@ use super::sink::{Action, End, Event, Sink};
 use crate::peer::{Channel, ChannelSender, Incoming};
 use crate::service::apply::Applied;
 use crate::service::gate::Hold;
+use crate::world::fs::File;
+use crate::world::{Instant, spawn_blocking};
 
 /// So many bytes of transactions may wait for the committer: one batch of it, and the next.
 const WAITING_BYTES_MAX: usize = 32 << 20;

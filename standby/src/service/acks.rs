@@ -4,9 +4,11 @@
 //! too long, the options say whether clients wait on, or are answered all the same until the replicas are in step again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use zeo_proto::Tid;
+
+use crate::world::Instant;
 
 /// What a primary does when too few replicas acknowledge in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

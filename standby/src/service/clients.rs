@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 use super::publications::SessionId;
 
+use crate::world;
+
 /// Of the name that a client gives itself, so many characters are kept.
 const LABEL_CHARS_MAX: usize = 200;
 
@@ -110,7 +112,7 @@ impl Client {
     pub fn new(address: String) -> Self {
         Self {
             address,
-            connected: SystemTime::now(),
+            connected: world::now(),
             label: Mutex::default(),
             counts: Counts::default(),
             queued_bytes: OwnNumber::default(),

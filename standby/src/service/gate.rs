@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use replica::Committed;
 use tracing::{info, warn};
@@ -14,6 +14,7 @@ use zeo_proto::Tid;
 use super::acks::{AckOptions, AckState, Acks, Notice};
 use super::{Exchange, Service};
 use crate::failover::lease::LeaseView;
+use crate::world::Instant;
 
 /// What is durable and waits to be published.
 #[derive(Default)]

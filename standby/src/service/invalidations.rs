@@ -1,11 +1,13 @@
 //! How `getInvalidations` is answered: which objects a returning client must drop from its cache.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use replica::{Changed, ReadError, Storage};
 use zeo_proto::{Oid, Tid};
 
 use super::publications::{Publications, Retention};
+
+use crate::world;
 
 /// Greatest number of changed objects worth sending; beyond it a client is better off with an empty cache.
 const CHANGED_OIDS_MAX: usize = 1_000_000;
@@ -76,5 +78,5 @@ fn from_log(storage: &Storage, tid: Tid, view: Tid) -> Result<Option<Vec<Oid>>, 
 
 fn is_younger(tid: Tid, age: Duration) -> bool {
     let Some(time) = tid.to_time() else { return false };
-    SystemTime::now().duration_since(time).is_ok_and(|passed| passed < age)
+    world::now().duration_since(time).is_ok_and(|passed| passed < age)
 }

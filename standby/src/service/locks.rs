@@ -6,11 +6,13 @@
 //! (`checkCurrentSerialInTransaction`) are shared with others that check them. A transaction that brings its
 //! own tid (a restore) takes the whole storage, since no other may come between its tid and its commit.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use zeo_proto::Oid;
 
 use super::publications::SessionId;
+
+use crate::world::HashMap;
 
 /// Whose locks: one transaction of one session. A session's next transaction is another owner, since it may ask for
 /// its locks before those of the last one are given back.

@@ -17,8 +17,9 @@ pub(crate) enum Event {
     LocksGranted(Owner),
     /// The transaction that the session handed to the committer was not committed.
     CommitFailed(String),
-    /// Work that was taken off the connection's task is done.
-    Completed(Completion),
+    /// Work that was taken off the connection's task is done. (In a box: a mailbox has room for dozens of events, also that of a
+    /// client who never asks for anything.)
+    Completed(Box<Completion>),
     /// The storage's size changed without a transaction (a pack).
     SizeChanged,
     /// The server stops, or clients must leave: when the transaction that is being finished has its outcome.

@@ -15,10 +15,10 @@ pub mod publications;
 pub mod recess;
 pub mod stats;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use replica::{
     CommitError, Committed, Committer, Epochs, PackOptions, Publish, Reservation, Storage, Transaction,
@@ -41,6 +41,8 @@ use self::packing::Packing;
 use self::publications::{Publications, SessionId};
 use self::stats::Stats;
 use crate::failover::loss::Loss;
+use crate::world::HashMap;
+use crate::world::{self, Instant};
 
 /// How one storage is served.
 #[derive(Clone, Debug)]
@@ -117,7 +119,7 @@ impl Service {
         });
         let committer = (!storage.is_read_only()).then(|| storage.start_committer(exchange.clone()));
         let oids = OidAllocator::new(storage.max_oid());
-        let stats = Stats::new(SystemTime::now());
+        let stats = Stats::new(world::now());
         let numbers = AtomicU64::new(1);
         Ok(Self(Arc::new(Shared {
             options,
@@ -216,7 +218,7 @@ impl Service {
             let (answer, granted) = locks.table.request(owner, claims);
             locks.since.remove(&owner);
             if answer == Answer::Granted {
-                locks.since.insert(owner, SystemTime::now());
+                locks.since.insert(owner, world::now());
             }
             locks.note_since(&granted);
             (answer, granted)
@@ -313,7 +315,7 @@ impl Service {
 impl Locks {
     /// These have their locks from now on.
     fn note_since(&mut self, granted: &[Owner]) {
-        let now = SystemTime::now();
+        let now = world::now();
         self.since.extend(granted.iter().map(|owner| (*owner, now)));
     }
 

@@ -5,7 +5,7 @@
 //! dropped from here, its connection is closed. The same entries answer `getInvalidations` for clients that
 //! were away for a short while.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,8 @@ use zeo_proto::{Oid, Tid};
 
 use super::locks::Owner;
 use super::mailbox::Mailbox;
+
+use crate::world::HashMap;
 
 /// One client's session with a storage, unlike any other since the server started.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,7 +85,7 @@ impl Publications {
                 entries: VecDeque::new(),
                 oids_kept: 0,
                 last_tid,
-                subscribers: HashMap::new(),
+                subscribers: HashMap::default(),
             }),
         };
         for (tid, oids) in history {

@@ -10,18 +10,21 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn service(folder: &tempfile::TempDir) -> Service {
-    let path = folder.path().join("Data.fs");
-    let (storage, _) = Storage::open(&path, &OpenOptions::default(), &NoProgress).expect("a new file");
-    let options = ServiceOptions {
-        name: "1".to_owned(),
-        read_only: false,
-        invalidations: InvalidationPolicy::Log,
-        transaction_timeout: None,
-        pack: PackOptions::default(),
-        load_delay: Duration::ZERO,
-    };
-    Service::new(options, storage).expect("an empty storage")
+impl Service {
+    /// Serves an empty storage in this folder, as a node does.
+    pub(crate) fn for_tests(folder: &tempfile::TempDir) -> Self {
+        let path = folder.path().join("Data.fs");
+        let (storage, _) = Storage::open(&path, &OpenOptions::default(), &NoProgress).expect("a new file");
+        let options = ServiceOptions {
+            name: "1".to_owned(),
+            read_only: false,
+            invalidations: InvalidationPolicy::Log,
+            transaction_timeout: None,
+            pack: PackOptions::default(),
+            load_delay: Duration::ZERO,
+        };
+        Self::new(options, storage).expect("an empty storage")
+    }
 }
 
 async fn event(inbox: &mut Inbox) -> Event {
@@ -70,7 +73,7 @@ async fn contend(service: Service, rounds: usize, holder: Arc<AtomicU64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_transaction_that_follows_at_once_does_not_lose_its_locks_to_the_end_of_the_last_one() {
     let folder = tempfile::tempdir().expect("a folder");
-    let service = service(&folder);
+    let service = Service::for_tests(&folder);
     let holder = Arc::new(AtomicU64::new(0));
     let (sessions, rounds) = (6, 150);
     let contenders = (0..sessions).map(|_| tokio::spawn(contend(service.clone(), rounds, holder.clone())));
@@ -85,7 +88,7 @@ async fn a_transaction_that_follows_at_once_does_not_lose_its_locks_to_the_end_o
 #[tokio::test]
 async fn locks_that_a_vote_let_go_to_another_are_known_as_held() {
     let folder = tempfile::tempdir().expect("a folder");
-    let service = service(&folder);
+    let service = Service::for_tests(&folder);
     let (sender, mut inbox) = mailbox();
     let client = Arc::new(Client::new("voter".to_owned()));
     let (session, ..) = service.join(sender, Registration { client, read_only: false });
@@ -115,7 +118,7 @@ fn commit_one(service: &Service, session: SessionId, oid: u64) -> Owner {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clients_commit_at_a_node_that_is_not_the_primary_any_more_is_not_answered() {
     let folder = tempfile::tempdir().expect("a folder");
-    let service = service(&folder);
+    let service = Service::for_tests(&folder);
     let (sender, mut inbox) = mailbox();
     let client = Arc::new(Client::new("client".to_owned()));
     let (session, sequence, _) = service.join(sender, Registration { client, read_only: false });
@@ -140,7 +143,7 @@ async fn what_clients_commit_at_a_node_that_is_not_the_primary_any_more_is_not_a
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_on_its_way_from_one_node_is_published_when_another_is_to_be_followed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let service = service(&folder);
+    let service = Service::for_tests(&folder);
     let mut applied = service.applied();
     service.hold(Hold::Following);
     service.hold_what_waits();

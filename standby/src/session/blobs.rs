@@ -4,12 +4,13 @@
 //! before the last ones are written; a download is read as the client takes it. Files are touched in jobs only.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use replica::{BlobStore, StagedBlob};
 use zeo_proto::{ErrorReply, Oid, Serial, Tid, TransactionKey, Value};
+
+use crate::world::fs::File;
 
 use super::{Call, CloseReason, Completion, Outbox, Session};
 

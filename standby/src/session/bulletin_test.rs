@@ -1,32 +1,18 @@
 //! What a client is told of its cluster.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use replica::{NoProgress, OpenOptions, PackOptions, Storage};
 use zeo_proto::client_side::{Incoming, decode_incoming, encode_call};
 use zeo_proto::{Encoding, Limits, MsgId, Value, frame};
 
 use super::{Outbox, Session};
 use crate::server::{ConnectionLimits, Served};
+use crate::service::Service;
 use crate::service::clients::Client;
-use crate::service::invalidations::InvalidationPolicy;
 use crate::service::mailbox::mailbox;
-use crate::service::{Service, ServiceOptions};
 
 fn served(folder: &tempfile::TempDir) -> Arc<Served> {
-    let path = folder.path().join("Data.fs");
-    let (storage, _) = Storage::open(&path, &OpenOptions::default(), &NoProgress).expect("a new file");
-    let options = ServiceOptions {
-        name: "1".to_owned(),
-        read_only: false,
-        invalidations: InvalidationPolicy::Log,
-        transaction_timeout: None,
-        pack: PackOptions::default(),
-        load_delay: Duration::ZERO,
-    };
-    let service = Service::new(options, storage).expect("an empty storage");
-    Arc::new(Served::new([service], Encoding::Pickle, ConnectionLimits::default()))
+    Arc::new(Served::new([Service::for_tests(folder)], Encoding::Pickle, ConnectionLimits::default()))
 }
 
 const NOTHING: [i64; 0] = [];

@@ -5,12 +5,12 @@
 //! the view at its start, would then follow the invalidation, and the client would cache stale data as current:
 //! such a load is done again.
 
-use std::collections::HashMap;
-
 use replica::{ReadError, ReadMode, Revision, Storage};
 use zeo_proto::{ErrorReply, MsgId, Oid, Tid, Value};
 
 use super::{CloseReason, Completion, Outbox, Session};
+
+use crate::world::HashMap;
 
 /// The loads of a session that are under way in jobs.
 #[derive(Default)]

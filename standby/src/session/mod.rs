@@ -242,7 +242,7 @@ impl Session {
             }
             Event::Completed(completion) => {
                 self.jobs_under_way -= 1;
-                self.completed(completion, out)
+                self.completed(*completion, out)
             }
             Event::SizeChanged => {
                 self.push_info(out);

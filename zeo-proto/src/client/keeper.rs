@@ -1,6 +1,5 @@
 //! The task that keeps a client connected: it dials, registers, compares the cache, and looks after the connection.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::push::Push;
 use super::session::Session;
 use super::shared::Shared;
 use super::traffic::{Traffic, take_push};
+use super::world::random;
 use super::{Access, Address, Connection, Dialer, Error, Event, Stream, Verification, View, backoff, calls};
 use crate::Encoding;
 
@@ -158,9 +158,4 @@ async fn greeted(address: &Address, encoding: Option<Encoding>) -> Result<Connec
     let parked = PARKED + backoff::part_of(PARKED, random());
     let greeted = timeout(parked, Connection::greet(stream, encoding)).await;
     greeted.unwrap_or_else(|_| Err(Error::disconnected("the server does not greet")))
-}
-
-/// A number that nobody foresees.
-fn random() -> u64 {
-    RandomState::new().hash_one(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::entry::Entry;
 use super::super::machine::Event;
 use super::world::{Happening, World};
 
@@ -25,6 +26,7 @@ impl World {
             4 | 5 => {
                 let stalls = self.random.millis(50, 4000);
                 self.sites[node].paused_until = self.now + stalls;
+                self.trace(|| format!("{} stands still for {stalls:?}", self.sites[node].name));
             }
             6 => self.cut_off(node, true),
             7 => self.cut_off(node, false),
@@ -95,6 +97,10 @@ impl World {
     pub(super) fn end_of_trouble(&mut self) {
         self.heal();
         self.loses_messages = false;
+        // What an operator wanted to take back could not be decided when there was no majority.
+        for id in self.sites.iter().map(|site| site.id).collect::<Vec<_>>() {
+            self.decide(Entry::Disable { node: id, disabled: false });
+        }
         for node in 0..self.sites.len() {
             self.sites[node].paused_until = Duration::ZERO;
             if !self.sites[node].up {

@@ -1,7 +1,7 @@
 //! Whole clusters of the pure machine against a model of the decided log, of storages, streams and clients: random crashes,
 //! stalls, partitions, lost messages, clocks that disagree and drift.
 //!
-//! A failing seed is printed; `STANDBY_SIMULATION_SEED=N` replays it alone, `STANDBY_SIMULATION_ROUNDS=N` runs more.
+//! A failing seed is printed; `STANDBY_SIMULATION_SEED=N` replays it alone and prints what happens, `STANDBY_SIMULATION_ROUNDS=N` runs more.
 
 mod check;
 mod clients;
@@ -53,7 +53,9 @@ fn run(seed: u64, broken: Broken) {
 #[test]
 fn nothing_that_was_promised_is_gone_whatever_happens_to_nodes_links_and_clocks() {
     if let Some(seed) = variable("STANDBY_SIMULATION_SEED") {
-        return run(seed, Broken::Nothing);
+        let mut world = World::new(seed, Broken::Nothing);
+        world.traces = true;
+        return world.run();
     }
     for seed in 0..variable("STANDBY_SIMULATION_ROUNDS").unwrap_or(ROUNDS) {
         if catch_unwind(AssertUnwindSafe(|| run(seed, Broken::Nothing))).is_err() {
@@ -88,20 +90,21 @@ fn said_against(broken: Broken, seeds: u64) -> Option<String> {
 #[test]
 fn every_rule_is_missed_when_it_is_broken() {
     let rules = [
-        (Broken::ShorterLease, "two nodes hold leases"),
-        (Broken::Lag, "is known to lack"),
-        (Broken::CompareAndSet, "two nodes hold leases"),
-        (Broken::Ceiling, "given out twice"),
-        (Broken::Lease, "while another holds the lease"),
-        (Broken::LostTid, "a value of oid"),
-        (Broken::ProposalTime, "two nodes hold leases"),
-        (Broken::Heard, "is gone"),
-        (Broken::HandOver, "two nodes hold leases"),
+        (Broken::ShorterLease, &["two nodes hold leases"][..]),
+        (Broken::Lag, &["is known to lack"][..]),
+        (Broken::CompareAndSet, &["two nodes hold leases"][..]),
+        (Broken::Ceiling, &["given out twice"][..]),
+        (Broken::Lease, &["while another holds the lease"][..]),
+        (Broken::LostTid, &["a value of oid"][..]),
+        (Broken::ProposalTime, &["two nodes hold leases"][..]),
+        (Broken::Heard, &["is gone"][..]),
+        // What it commits meanwhile is lost, and clients that have read it are not told.
+        (Broken::HandOver, &["two nodes hold leases", "a client keeps a value of oid"][..]),
     ];
     for (broken, expected) in rules {
         let said = said_against(broken, 3_000);
         let said = said.unwrap_or_else(|| panic!("nobody noticed that {broken:?} was broken"));
         println!("{broken:?}: {said}");
-        assert!(said.contains(expected), "{broken:?}: {said}");
+        assert!(expected.iter().any(|expected| said.contains(expected)), "{broken:?}: {said}");
     }
 }

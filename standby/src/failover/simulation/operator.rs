@@ -21,6 +21,7 @@ impl World {
                 self.decided.candidates().filter(|(node, _)| !self.decided.suspended().contains_key(node));
             assert!(left.count() > 0, "the last candidate was banned");
         }
+        self.trace(|| format!("decided {entry:?}: {effect:?}"));
         self.log.push(entry);
     }
 

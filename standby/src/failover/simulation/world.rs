@@ -46,6 +46,10 @@ pub(super) struct World {
     pub(super) only_switchovers: bool,
     pub(super) switchovers: Vec<(Duration, usize)>,
     pub(super) broken: Broken,
+    /// Nodes sometimes hear of many entries at once.
+    pub(super) catches_up: bool,
+    /// What happens is printed.
+    pub(super) traces: bool,
     own: OwnSettings,
     pub(super) log: Vec<Entry>,
     queue: BinaryHeap<Reverse<(Duration, u64, usize)>>,
@@ -156,6 +160,8 @@ impl World {
             only_switchovers: false,
             switchovers: Vec::new(),
             broken,
+            catches_up: seed % 4 == 3,
+            traces: false,
             own,
             log: Vec::new(),
             queue: BinaryHeap::new(),
@@ -176,6 +182,7 @@ impl World {
         let flap_limit = world.random.below(4);
         let flap_ban = world.random.millis(1000, 3000);
         world.set(&[("flap_limit", flap_limit.to_string()), ("flap_ban", span::shown(flap_ban))]);
+        world.set(&[("flap_window", "4s".to_owned())]);
         if let Some(max_lag) = max_lag {
             world.set(&[("max_lag_on_failover", span::shown(max_lag))]);
         }
@@ -247,6 +254,13 @@ impl World {
             self.check_now();
         }
         self.check_end();
+    }
+
+    /// Prints what happens, where one seed is replayed.
+    pub(super) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.traces {
+            println!("{:>9.6} {}", self.now.as_secs_f64(), what());
+        }
     }
 
     pub(super) fn state(&self) -> String {
@@ -389,6 +403,8 @@ impl World {
         let starts = site.starts;
         let clock = site.clock(self.now);
         let (machine, actions) = Failover::new(site.id, random, self.own, site.disk.decided.clone(), clock);
+        let drift = site.drift;
+        let traced = format!("{} {} starts: {random}, drift {drift}", site.name, site.id);
         site.memory = Some(Memory {
             machine,
             follows: None,
@@ -401,6 +417,7 @@ impl World {
             lacked: Vec::new(),
             acknowledged: BTreeMap::new(),
         });
+        self.trace(|| traced);
         self.act(node, actions);
         self.later(Duration::ZERO, Happening::Tick { node, starts });
         self.later(Duration::ZERO, Happening::Apply { node, starts });
@@ -410,6 +427,7 @@ impl World {
     }
 
     pub(super) fn go_down(&mut self, node: usize, loses_disk: bool) {
+        self.trace(|| format!("{} goes down, disk lost: {loses_disk}", self.sites[node].name));
         self.sites[node].up = false;
         self.sites[node].memory = None;
         self.tell_of_gone(node);
@@ -439,6 +457,10 @@ impl World {
     fn act(&mut self, node: usize, actions: Vec<Action>) {
         let starts = self.sites[node].starts;
         for action in actions {
+            self.trace(|| {
+                let until = self.sites[node].memory.as_ref().and_then(|memory| memory.machine.lease_until());
+                format!("{} does {action:?}; lease until {until:?}", self.sites[node].name)
+            });
             match action {
                 Action::Propose(entry) => {
                     let lost = self.loses_messages && self.random.one_in(8);
@@ -520,13 +542,31 @@ impl World {
         if !self.has_majority(node) {
             return;
         }
+        if self.catches_up && self.random.one_in(40) {
+            return self.catch_up(node);
+        }
         for _ in 0..=self.random.pick(4) {
             let site = &mut self.sites[node];
             let Some(entry) = self.log.get(site.disk.applied).cloned() else { return };
             site.disk.applied += 1;
             site.disk.decided.apply(&entry);
+            self.trace(|| format!("{} applies {}", self.sites[node].name, self.sites[node].disk.applied - 1));
             self.tell(node, Event::Decided(entry));
         }
+    }
+
+    /// A node hears at once what many entries amount to, as from a snapshot.
+    fn catch_up(&mut self, node: usize) {
+        let far = self.random.pick(self.log.len() - self.sites[node].disk.applied + 1);
+        let site = &mut self.sites[node];
+        let entries = &self.log[site.disk.applied..site.disk.applied + far];
+        for entry in entries {
+            site.disk.decided.apply(entry);
+        }
+        site.disk.applied += far;
+        let caught = Box::new(site.disk.decided.clone());
+        self.trace(|| format!("{} catches up by {far} entries", self.sites[node].name));
+        self.tell(node, Event::Caught(caught));
     }
 
     fn stream(&mut self, node: usize) {

@@ -1,9 +1,10 @@
 //! Pings, the round-trip time, and silence.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Mux, ProtocolError};
 use crate::peer::frame::Frame;
+use crate::world::Instant;
 
 /// Nothing was received of the peer for so long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

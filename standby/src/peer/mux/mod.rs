@@ -21,7 +21,6 @@ mod hostile_test;
 mod mux_test;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -30,6 +29,8 @@ use super::limits::{ChannelOptions, PeerLimits};
 use super::pool::Pool;
 use channel::{Channel, Phase};
 use liveness::Liveness;
+
+use crate::world::Instant;
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,11 +1,10 @@
 //! What the frames of a record change.
 
-use std::time::Instant;
-
 use super::channel::{Channel, Phase};
 use super::{Event, Message, Mux, ProtocolError};
 use crate::peer::frame::{self, Frame, Role};
 use crate::peer::limits::ChannelOptions;
+use crate::world::Instant;
 
 /// Frames that wait to be sent in answer to the peer's, beyond which it does not read.
 const CONTROL_MAX: usize = 4096;

@@ -1,11 +1,10 @@
 //! Which frames the next record gets.
 
-use std::time::Instant;
-
 use super::{Event, Farewell, Mux};
 use crate::peer::frame::{
     CHUNK_BYTES_MAX, Frame, HEADER_BYTES, MESSAGE_PREFIX_BYTES, Piece, RECORD_FRAMES_BYTES_MAX,
 };
+use crate::world::Instant;
 
 /// A record under construction.
 struct Record<'a> {

@@ -120,7 +120,7 @@ impl Line {
 
     /// Does a job, and delivers what comes of it.
     pub(super) fn work(&mut self, due: Due) {
-        self.mailbox.send(Event::Completed((due.job.run)()));
+        self.mailbox.send(Event::Completed(Box::new((due.job.run)())));
     }
 
     fn take(&mut self, done: Result<(), CloseReason>, out: Outbox) -> Vec<Heard> {

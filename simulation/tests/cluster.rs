@@ -1,0 +1,62 @@
+//! Whole clusters: nodes that lose their power, links that fail, operators who exchange primaries, and clients who write
+//! everything down.
+
+use std::time::Duration;
+
+use standby_simulation::cluster::{Broken, run};
+use standby_simulation::rounds::{each_seed, first_noticed};
+
+/// Shows what `RUST_LOG` asks for.
+fn log() {
+    if std::env::var_os("RUST_LOG").is_none() {
+        return;
+    }
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_test_writer()
+        .without_time()
+        .try_init();
+}
+
+#[test]
+fn nothing_that_was_promised_is_gone_whatever_happens_to_whole_nodes() {
+    log();
+    each_seed("whatever_happens_to_whole_nodes", Duration::from_secs(40), |seed| {
+        run(seed, Broken::Nothing);
+    });
+}
+
+#[test]
+fn disks_that_lie_are_noticed() {
+    let (seed, said) = first_noticed(10, |seed| drop(run(seed, Broken::Sync))).expect("somebody notices");
+    println!("noticed, as it should be, with seed {seed}: {said}");
+}
+
+#[test]
+fn answers_before_anybody_else_has_it_are_noticed() {
+    let (seed, said) = first_noticed(30, |seed| drop(run(seed, Broken::Acks))).expect("somebody notices");
+    println!("noticed, as it should be, with seed {seed}: {said}");
+}
+
+/// Without the flag, tokio chooses among branches that are ready as it likes.
+#[cfg(tokio_unstable)]
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    // In processes of their own: numbers that are counted up within one go on in a second run.
+    let [one, other] = [(); 2].map(|()| {
+        let mut again = std::process::Command::new(std::env::current_exe().expect("this test"));
+        again.args([
+            "--exact",
+            "nothing_that_was_promised_is_gone_whatever_happens_to_whole_nodes",
+            "--nocapture",
+        ]);
+        again.env("STANDBY_SIMULATION_SEED", "3").env("RUST_LOG", "trace=info");
+        let said = again.output().expect("it runs");
+        assert!(said.status.success(), "{said:?}");
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        said.lines().filter(|line| line.contains("trace")).map(str::to_owned).collect::<Vec<_>>()
+    });
+    assert!(one.len() > 100, "it says what happens: {one:?}");
+    assert_eq!(one.iter().zip(&other).find(|(one, other)| one != other), None);
+    assert_eq!(one.len(), other.len());
+}

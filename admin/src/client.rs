@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use standby_control::{
-    ChangeSettings, Done, Failure, HistoryAnswer, NodeStatus, PacksAnswer, Reloaded, SettingsAnswer,
-    SettingsChanged,
+    ChangeSettings, Done, Failure, HistoryAnswer, LostAnswer, NodeStatus, PacksAnswer, Reloaded,
+    SettingsAnswer, SettingsChanged, WantedFile,
 };
 
 use crate::endpoint::{Endpoint, Proof};
@@ -23,6 +23,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take for the next piece of a long answer.
+const PIECE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node's control API.
 #[derive(Clone, Debug)]
@@ -104,6 +107,35 @@ impl Client {
         self.post("/v1/reload", &(), Duration::ZERO).await
     }
 
+    /// The files with lost transactions that are known of.
+    ///
+    /// # Errors
+    /// It cannot be reached, or cannot look.
+    pub async fn lost(&self) -> Result<LostAnswer> {
+        self.get("/v1/lost").await
+    }
+
+    /// Has the node list what is in one of those that it has: passes on a piece of text after the other, in which each
+    /// transaction has a line of JSON ([`ListedTransaction`](standby_control::ListedTransaction)).
+    ///
+    /// # Errors
+    /// It cannot be reached, or has no such file; or `piece` fails.
+    pub async fn show_lost(&self, wanted: &WantedFile, piece: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.read("/v1/lost/show", wanted, piece).await
+    }
+
+    /// Has the node send one of those that it has: passes on a piece after the other.
+    ///
+    /// # Errors
+    /// As those of [`show_lost`](Self::show_lost).
+    pub async fn export_lost(
+        &self,
+        wanted: &WantedFile,
+        piece: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.read("/v1/lost/export", wanted, piece).await
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -123,6 +155,33 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T> {
+        let answer = self.send(method, path, body).await?;
+        let body = Limited::new(answer, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("{}: {error}", self.endpoint))?.to_bytes();
+        serde_json::from_slice(&body).with_context(|| format!("{} answers something else", self.endpoint))
+    }
+
+    /// Has the node send a file, or what it says of it, and passes that on piece by piece.
+    async fn read(
+        &self,
+        path: &str,
+        wanted: &impl Serialize,
+        mut piece: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let shown = &self.endpoint;
+        let body = serde_json::to_vec(wanted)?;
+        let mut answer = self.within(PATIENCE, self.send(Method::POST, path, body)).await?;
+        while let Some(frame) = self.within(PIECE_PATIENCE, async { Ok(answer.frame().await) }).await? {
+            let frame = frame.with_context(|| format!("{shown} broke off: its log says why"))?;
+            if let Ok(data) = frame.into_data() {
+                piece(&data)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer, when it is no refusal.
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Incoming> {
         let shown = &self.endpoint;
         let stream = self.endpoint.reach().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -135,18 +194,22 @@ impl Client {
         }
         let response = sender.send_request(request).await.with_context(|| format!("{shown} broke off"))?;
         let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("{shown}: {error}"))?.to_bytes();
-        if !status.is_success() {
-            match serde_json::from_slice(&body) {
-                Ok(Failure { error }) if status == StatusCode::UNAUTHORIZED => {
-                    bail!("{shown} does not let you in: {error}")
-                }
-                Ok(Failure { error }) => bail!("refused: {error}"),
-                Err(_) => bail!("the node refused: {status}: {}", String::from_utf8_lossy(&body).trim()),
+        match serde_json::from_slice(&body) {
+            Ok(Failure { error }) if status == StatusCode::UNAUTHORIZED => {
+                let hint = match self.authorization {
+                    None => " (--token-file, or --cert)",
+                    Some(_) => "",
+                };
+                bail!("{shown} does not let you in: {error}{hint}")
             }
+            Ok(Failure { error }) => bail!("refused: {error}"),
+            Err(_) => bail!("the node refused: {status}: {}", String::from_utf8_lossy(&body).trim()),
         }
-        serde_json::from_slice(&body).with_context(|| format!("{shown} answers something else"))
     }
 }
 

@@ -98,8 +98,9 @@ impl Endpoint {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     bail!("{self} is for the user that runs the node, and root")
                 }
-                Err(error) => Err(anyhow!(error)
-                    .context(format!("no node answers at {self}: is it running, with `admin` in [listen]?"))),
+                Err(error) => {
+                    bail!("no node answers at {self} ({error}): is it running, with `admin` in [listen]?")
+                }
             },
             Self::Tcp(remote) => {
                 let reached = tokio::time::timeout(REACH, remote.reach(self)).await;

@@ -4,19 +4,13 @@ use standby_control::HistoryAnswer;
 
 use crate::units::moment;
 
-/// The last so many, as text.
-pub fn shown(answer: &HistoryAnswer, last: usize) -> String {
-    let happenings = &answer.happenings;
-    let shown = &happenings[happenings.len().saturating_sub(last)..];
-    shown.iter().map(|entry| format!("{}  {}  (by {})\n", moment(entry.at), entry.text, entry.by)).collect()
-}
-
-/// What was lost, as text.
-pub fn lost(answer: &HistoryAnswer) -> String {
-    if answer.happenings.is_empty() {
-        return "nothing that is known of was lost\n".to_owned();
-    }
-    shown(answer, usize::MAX)
+/// All of it, as text.
+pub fn shown(answer: &HistoryAnswer) -> String {
+    answer
+        .happenings
+        .iter()
+        .map(|entry| format!("{}  {}  (by {})\n", moment(entry.at), entry.text, entry.by))
+        .collect()
 }
 
 #[cfg(test)]
@@ -25,15 +19,14 @@ mod tests {
     use standby_control::HistoryEntry;
 
     #[test]
-    fn the_last_ones_are_shown_with_when_what_and_who() {
+    fn what_happened_is_shown_with_when_what_and_who() {
         let entry = |at, text: &str| HistoryEntry {
             at,
             by: "b".into(),
             text: text.into(),
             details: serde_json::Value::Null,
         };
-        let answer =
-            HistoryAnswer { happenings: vec![entry(0.0, "first"), entry(60.0, "b is to be the primary")] };
-        assert_eq!(shown(&answer, 1), "1970-01-01 00:01:00 UTC  b is to be the primary  (by b)\n");
+        let answer = HistoryAnswer { happenings: vec![entry(60.0, "b is to be the primary")] };
+        assert_eq!(shown(&answer), "1970-01-01 00:01:00 UTC  b is to be the primary  (by b)\n");
     }
 }

@@ -4,200 +4,36 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser};
 use serde::Serialize;
+use standby_admin::cli::{Arguments, Command, LostCommand, SettingsCommand};
 use standby_admin::client::Client;
-use standby_admin::manual::Manual;
-use standby_admin::reach::Reach;
-use standby_admin::{add, history, pack, settings, status};
+use standby_admin::{add, history, lost, pack, settings, status, style, units};
 use standby_control::{
     Ban, ChangeSettings, Disable, Forget, Pack, Pause, Promotion, Quieten, SettingChange, Switchover,
 };
-
-/// Shows and steers a Standby cluster.
-///
-/// Exit status: 0 it was done; 1 it was not, and the message says why; 2 the arguments are wrong.
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(flatten)]
-    reach: Reach,
-    /// Print JSON, for programs.
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// What the node does, how far it is, and who follows it.
-    Status {
-        /// Show it again and again, every so many seconds, until it is interrupted.
-        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
-        watch: Option<f64>,
-    },
-    /// What has happened: promotions, joins, settings; newest last.
-    History {
-        /// No more than so many.
-        #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
-        last: usize,
-    },
-    /// Lists the transactions that were lost in failovers, and where they are kept: as files that `standby dump` and ZODB read.
-    Lost,
-    /// Makes a replica the primary and the primary a replica, without losing anything.
-    ///
-    /// New votes of clients wait until it is done. If the replica does not have everything in time, nothing changes.
-    Switchover {
-        /// The replica [default: the best one].
-        #[arg(long, value_name = "NODE")]
-        to: Option<String>,
-        /// How long the replica may take to have everything, in seconds.
-        #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-        timeout: f64,
-        /// Change nothing, and say what is in the way.
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Makes a node the primary that would not become it by itself: one of another group, or one that lacks transactions.
-    ///
-    /// What only the others have is lost. Waits until the primary's lease has ended; where there is a primary, use `switchover`.
-    Promote {
-        /// The node.
-        node: String,
-        /// Yes, something may be lost.
-        #[arg(long)]
-        force: bool,
-        /// No majority of the voters will ever be reached again: go on with this node alone, which must be reachable from the
-        /// node that is asked. The others join it when they hear of it, and what only they have is lost.
-        #[arg(long, requires = "force")]
-        without_majority: bool,
-    },
-    /// Turns automatic failover off: nobody takes a primary's place by itself.
-    Pause,
-    /// Turns automatic failover on again.
-    Resume,
-    /// Keeps a node from being promoted by itself.
-    Ban {
-        /// The node.
-        node: String,
-    },
-    /// Lets a banned node be promoted again.
-    Unban {
-        /// The node.
-        node: String,
-    },
-    /// Takes a node out while it is worked on: it is neither promoted, by anybody, nor waited for. It follows as it can, and its vote
-    /// counts. A banned node is only not promoted by itself.
-    Disable {
-        /// The node.
-        node: String,
-    },
-    /// Lets a disabled node count again.
-    Enable {
-        /// The node.
-        node: String,
-    },
-    /// Prints the configuration file of a node that is to join the cluster.
-    Add {
-        /// What it is to be called.
-        name: String,
-        /// Where other nodes will reach it.
-        #[arg(long, value_name = "HOST:PORT")]
-        address: String,
-        /// Its site [default: the primary's].
-        #[arg(long)]
-        group: Option<String>,
-        /// What it is to be.
-        #[arg(long, default_value = "auto", value_parser = ["auto", "witness"])]
-        role: String,
-        /// Where it will find the secret of the cluster.
-        #[arg(long, value_name = "PATH", default_value = "secret")]
-        secret_file: String,
-    },
-    /// Packs at the primary: removes what was not current any more, so many days ago. Waits until it is done.
-    Pack {
-        /// The storage [default: all].
-        #[arg(long, value_name = "NAME")]
-        storage: Option<String>,
-        /// What was current within so many days stays.
-        #[arg(long, default_value_t = 0.0)]
-        days: f64,
-        /// Only begin it.
-        #[arg(long)]
-        no_wait: bool,
-    },
-    /// Makes the node that is asked silent on the network, for a drill: it hears and answers nobody, and comes back by itself.
-    Quiet {
-        /// For so long, up to an hour.
-        seconds: f64,
-    },
-    /// Ends that silence.
-    Wake,
-    /// Removes a node for good: its vote does not count any more, and it does not come back.
-    #[command(visible_alias = "remove")]
-    Forget {
-        /// The node.
-        node: String,
-    },
-    /// Shows and changes what is set for the whole cluster. Without a further word, lists all settings.
-    Settings {
-        #[command(subcommand)]
-        command: Option<SettingsCommand>,
-    },
-    /// Has the node read its own configuration file anew, as SIGHUP does: says what took effect, and what needs a restart.
-    Reload,
-    /// Sets how many replicas must acknowledge each transaction before its client is answered: short for `settings set acks`.
-    Acks {
-        /// 0: none.
-        count: usize,
-    },
-    #[command(flatten)]
-    Manual(Manual),
-}
-
-#[derive(Subcommand)]
-enum SettingsCommand {
-    /// Says what a setting is, who says so, and what it may be.
-    Get {
-        /// The setting.
-        name: String,
-    },
-    /// Changes settings, all of these together or none.
-    Set {
-        /// The setting and its value, as often as you like.
-        #[arg(value_names = ["NAME", "VALUE"], num_args = 2.., required = true)]
-        pairs: Vec<String>,
-        /// Change nothing, and say what would.
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Leaves settings to the nodes' files again.
-    Unset {
-        /// The settings.
-        #[arg(value_name = "NAME", required = true)]
-        names: Vec<String>,
-        /// Change nothing, and say what would.
-        #[arg(long)]
-        dry_run: bool,
-    },
-}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments).await {
         Ok(text) => {
-            print!("{text}");
+            let _ = anstream::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
+        // Whoever reads no further is no reason to fail.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("standby-admin: {error:#}");
+            anstream::eprintln!("{}: {error:#}", style::attention("standby-admin"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<String> {
@@ -218,7 +54,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<String> {
             let told = client.status().await?;
             shown(json, &told, || status::shown(&told))
         }
-        Command::Status { watch: Some(seconds) } => watch(&client, json, *seconds).await,
+        Command::Status { watch: Some(every) } => watch(&client, json, *every).await,
         Command::Disable { node } => {
             change(arguments, "/v1/disable", &Disable { node: node.clone(), disabled: true }, soon).await
         }
@@ -246,14 +82,11 @@ async fn run(arguments: &Arguments) -> anyhow::Result<String> {
         }
         Command::Wake => change(arguments, "/v1/quiet", &Quieten { seconds: 0.0 }, soon).await,
         Command::History { last } => {
-            let told = client.history().await?;
-            shown(json, &told, || history::shown(&told, *last))
-        }
-        Command::Lost => {
             let mut told = client.history().await?;
-            told.happenings.retain(|entry| entry.details["what"] == "lost");
-            shown(json, &told, || history::lost(&told))
+            told.happenings.drain(..told.happenings.len().saturating_sub(*last));
+            shown(json, &told, || history::shown(&told))
         }
+        Command::Lost { command } => lost_command(&client, json, command.as_ref()).await,
         Command::Switchover { to, timeout, dry_run } => {
             let (to, timeout_seconds) = (to.clone(), Some(*timeout));
             let takes = Duration::try_from_secs_f64(*timeout).unwrap_or_default();
@@ -288,23 +121,44 @@ async fn run(arguments: &Arguments) -> anyhow::Result<String> {
 }
 
 /// Shows the status again and again. On a terminal, each time in the same place.
-async fn watch(client: &Client, json: bool, seconds: f64) -> anyhow::Result<String> {
-    let every =
-        Duration::try_from_secs_f64(seconds).ok().filter(|every| *every >= Duration::from_millis(100));
-    let every = every.context("--watch takes seconds, 0.1 or more")?;
+async fn watch(client: &Client, json: bool, every: Duration) -> anyhow::Result<String> {
     loop {
         let told = match client.status().await {
             Ok(told) => shown(json, &told, || status::shown(&told))?,
             Err(error) => format!("{error:#}\n"), // it may be back the next time
         };
-        let mut out = std::io::stdout().lock();
+        let mut out = std::io::stdout();
         if out.is_terminal() {
             out.write_all(b"\x1b[H\x1b[2J")?;
         }
+        let mut out = anstream::stdout().lock();
         writeln!(out, "{told}")?;
         out.flush()?;
         drop(out);
         tokio::time::sleep(every).await;
+    }
+}
+
+async fn lost_command(client: &Client, json: bool, command: Option<&LostCommand>) -> anyhow::Result<String> {
+    let known = client.lost().await?;
+    match command {
+        None => shown(json, &known, || lost::shown(&known)),
+        Some(LostCommand::Show { file }) => {
+            let wanted = lost::wanted(&known, file)?;
+            lost::show(client, &wanted, json, &mut anstream::stdout().lock()).await?;
+            Ok(String::new())
+        }
+        Some(LostCommand::Export { file, to }) => {
+            let wanted = lost::wanted(&known, file)?;
+            let length = lost::export(client, &wanted, to).await?;
+            let told = serde_json::json!({ "file": wanted.file, "to": to, "bytes": length });
+            shown(json, &told, || {
+                let (length, to) = (units::bytes(length), to.display());
+                format!(
+                    "{to}: {length}. `standby dump {to}` and ZODB's FileStorage(read_only=True) read it\n"
+                )
+            })
+        }
     }
 }
 

@@ -8,23 +8,26 @@ use clap::Args;
 use crate::client::Client;
 use crate::endpoint::Proof;
 
+/// What these options stand under in the help.
+const WHOM: &str = "Whom to ask";
+
 /// Which node, and who.
 #[derive(Args, Clone, Debug)]
 pub struct Reach {
     /// The control API of a node, as `admin` in its [listen] says: unix:PATH, http://HOST:PORT or https://HOST:PORT.
-    #[arg(long, value_name = "ADDRESS", env = "STANDBY_ADMIN")]
+    #[arg(long, global = true, help_heading = WHOM, value_name = "ADDRESS", env = "STANDBY_ADMIN")]
     admin: Option<String>,
     /// The file with the token that opens it over TCP.
-    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_TOKEN_FILE")]
+    #[arg(long, global = true, help_heading = WHOM, value_name = "FILE", env = "STANDBY_ADMIN_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Whom to trust with https: certificates in PEM form.
-    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_CA")]
+    #[arg(long, global = true, help_heading = WHOM, value_name = "FILE", env = "STANDBY_ADMIN_CA")]
     ca: Option<PathBuf>,
     /// A certificate in PEM form to be known by, in place of the token.
-    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_CERT")]
+    #[arg(long, global = true, help_heading = WHOM, value_name = "FILE", env = "STANDBY_ADMIN_CERT")]
     cert: Option<PathBuf>,
     /// Its key [default: in the certificate's file].
-    #[arg(long, value_name = "FILE", env = "STANDBY_ADMIN_KEY", requires = "cert")]
+    #[arg(long, global = true, help_heading = WHOM, value_name = "FILE", env = "STANDBY_ADMIN_KEY", requires = "cert")]
     key: Option<PathBuf>,
 }
 

@@ -5,11 +5,12 @@ use standby_control::{
     Reloaded, SettingChange, SettingOfFile, SettingSource, SettingStatus, SettingsAnswer, SettingsChanged,
 };
 
-use crate::table::aligned;
+use crate::style::attention;
+use crate::table::{aligned, header};
 
 /// All settings, as text.
 pub fn shown(answer: &SettingsAnswer) -> String {
-    let mut rows = vec![["setting", "value", "said by", "default", "may be"].map(str::to_owned)];
+    let mut rows = vec![header(["setting", "value", "said by", "default", "may be"])];
     for setting in &answer.settings {
         let SettingStatus { name, value, source, default, bounds, .. } = setting;
         rows.push([
@@ -63,7 +64,8 @@ pub fn reloaded(told: &Reloaded) -> String {
     let lines = |what: &str, found: &[SettingOfFile]| -> String {
         found.iter().map(|SettingOfFile { key, from, to }| format!("{what} {key}: {from} → {to}\n")).collect()
     };
-    let mut text = lines("took effect:", &told.took_effect) + &lines("NEEDS A RESTART:", &told.needs_restart);
+    let mut text = lines("took effect:", &told.took_effect)
+        + &lines(&attention("NEEDS A RESTART:"), &told.needs_restart);
     if text.is_empty() {
         text.push_str("the file says what it said\n");
     }

@@ -2,7 +2,8 @@
 
 use standby_control::{CopyState, FollowerStatus, Lag, NodeStatus, Role, StorageStatus, UpstreamStatus};
 
-use crate::table::aligned;
+use crate::style::{self, attention};
+use crate::table::{aligned, header};
 use crate::units::{bytes, moment, seconds};
 use crate::view;
 
@@ -12,18 +13,18 @@ const SILENT: f64 = 4.0;
 /// The status as text, for a terminal.
 pub fn shown(status: &NodeStatus) -> String {
     let role = match status.role {
-        Role::Primary => "primary",
-        Role::Replica => "replica",
-        Role::Undecided => "UNDECIDED",
-        Role::Witness => "witness",
+        Role::Primary => style::primary("primary"),
+        Role::Replica => "replica".to_owned(),
+        Role::Undecided => attention("UNDECIDED"),
+        Role::Witness => "witness".to_owned(),
     };
     let NodeStatus { node, group, version, .. } = status;
     let since = seconds(status.now - status.started);
     let mut text = format!("node {node} in group {group}: {role}, up {since}, standby {version}\n");
     if let Some(left) = status.quiet_seconds {
         text.push_str(&format!(
-            "QUIET for {} yet: it neither hears nor answers anybody on the network\n",
-            seconds(left)
+            "{}: it neither hears nor answers anybody on the network\n",
+            attention(format!("QUIET for another {}", seconds(left)))
         ));
     }
     if let Some(view) = &status.view {
@@ -39,30 +40,36 @@ pub fn shown(status: &NodeStatus) -> String {
 
 fn show_storage(text: &mut String, storage: &StorageStatus) {
     let state = match storage.state {
-        CopyState::Serving => "serving",
-        CopyState::Behind => "BEHIND its upstream",
-        CopyState::Incomplete => "INCOMPLETE: not served before it is whole",
+        CopyState::Serving => "serving".to_owned(),
+        CopyState::Behind => format!("{} its upstream", attention("BEHIND")),
+        CopyState::Incomplete => format!("{}: not served before it is whole", attention("INCOMPLETE")),
     };
     let StorageStatus { name, clients, epoch, last_tid, log_bytes, .. } = storage;
     let last = storage.last_time.map_or("empty".to_owned(), moment);
     text.push_str(&format!("storage {name}: {state}\n"));
-    let mut line = |key: &str, value: String| text.push_str(&format!("  {key:<16}{value}\n"));
+    let mut line = |key: &str, value: String| {
+        let room = " ".repeat(16 - style::plain(key).len());
+        text.push_str(&format!("  {key}{room}{value}\n"));
+    };
     line("last commit", format!("{last}  (tid {last_tid}, epoch {epoch})"));
     line("log", bytes(*log_bytes));
     line("clients", clients.to_string());
     if let Some(upstream) = &storage.upstream {
         line("follows", upstream_text(upstream));
         if let Some(trouble) = &upstream.trouble {
-            line("TROUBLE", trouble.clone());
+            line(&attention("TROUBLE"), trouble.clone());
         }
     }
     if let Some(acks) = &storage.acknowledgements {
         let state = match () {
-            () if acks.fell_back => "TOO FEW: clients are answered without them".to_owned(),
+            () if acks.fell_back => format!("{}: clients are answered without them", attention("TOO FEW")),
             () if acks.waiting > 0 && acks.present < acks.needed => {
-                format!("TOO FEW: {} commits wait, for {}", acks.waiting, seconds(acks.waiting_seconds))
+                let (few, waiting) = (attention("TOO FEW"), acks.waiting);
+                format!("{few}: {waiting} commits wait, for {}", seconds(acks.waiting_seconds))
             }
-            () if acks.present < acks.needed => "TOO FEW: the next commit will wait".to_owned(),
+            () if acks.present < acks.needed => {
+                format!("{}: the next commit will wait", attention("TOO FEW"))
+            }
             () => "in step".to_owned(),
         };
         line("acknowledged by", format!("{} of {} needed: {state}", acks.present, acks.needed));
@@ -82,17 +89,20 @@ fn upstream_text(upstream: &UpstreamStatus) -> String {
         _ => "has all that it is known to have".to_owned(),
     };
     match (upstream.connected, upstream.heard) {
-        (true, Some(heard)) if heard > SILENT => format!("{name}: SILENT for {}, {lag}", seconds(heard)),
+        (true, Some(heard)) if heard > SILENT => {
+            format!("{name}: {}, {lag}", attention(format!("SILENT for {}", seconds(heard))))
+        }
         (true, Some(_)) => format!("{name}: {lag}"),
         (true, None) => format!("{name}: connected"),
-        (false, Some(heard)) => format!("{name}: CUT OFF, last heard {} ago, {lag}", seconds(heard)),
-        (false, None) => format!("{name}: NOT CONNECTED"),
+        (false, Some(heard)) => {
+            format!("{name}: {}, last heard {} ago, {lag}", attention("CUT OFF"), seconds(heard))
+        }
+        (false, None) => format!("{name}: {}", attention("NOT CONNECTED")),
     }
 }
 
 fn followers_table(followers: &[FollowerStatus]) -> String {
-    let header = ["follower", "group", "state", "transactions", "bytes", "time"].map(str::to_owned);
-    let mut rows = vec![header];
+    let mut rows = vec![header(["follower", "group", "state", "transactions", "bytes", "time"])];
     for follower in followers {
         let FollowerStatus { node, group, lag, .. } = follower;
         let Lag { transactions, more, .. } = *lag;
@@ -135,7 +145,7 @@ mod tests {
     fn followers_stand_in_columns() {
         let table = followers_table(&[follower("b", 0), follower("longer-name", 1234)]);
         assert_eq!(
-            table,
+            style::plain(&table),
             "  follower     group  state      transactions    bytes   time\n\
              \x20 b            local  in step               0      0 B  2.0 s\n\
              \x20 longer-name  local  streaming          1234  1.2 MiB  2.0 s\n"

@@ -22,15 +22,15 @@ def addresses(texts):
     return [(host, int(port)) for host, port in (text.rsplit(':', 1) for text in texts)]
 
 
-def database(mode, folder, texts):
+def database(mode, folder, texts, **options):
     """Opens it, also when the primary changes just then."""
-    return retried('opening', lambda: open_database(mode, folder, texts))
+    return retried('opening', lambda: open_database(mode, folder, texts, **options))
 
 
-def open_database(mode, folder, texts):
+def open_database(mode, folder, texts, **options):
     storage = ZEO.ClientStorage.ClientStorage(
         addresses(texts), wait=True, wait_timeout=PATIENCE, client=mode, var=folder,
-        read_only=mode == 'reader', read_only_fallback=mode == 'fallback')
+        read_only=mode == 'reader', read_only_fallback=mode == 'fallback', **options)
     try:
         return ZODB.DB(storage)
     except BaseException:

@@ -48,8 +48,8 @@ def take(commands):
 class Historian:
     """A client, and its history in a file."""
 
-    def __init__(self, mode, folder, texts):
-        self.db = database(mode, folder, texts)
+    def __init__(self, mode, folder, texts, **options):
+        self.db = database(mode, folder, texts, **options)
         self.file = open(os.path.join(folder, 'history'), 'w', buffering=1)
         self.connected = 0
         storage = self.db.storage
@@ -93,13 +93,23 @@ class Historian:
             self.note(outcome={'committed': serial})
             return serial
 
+    def heads(self, connection):
+        """Where the writers' objects are, by name."""
+        return connection.root()
+
+    def see_all(self, connection, seen):
+        """Every object of every writer."""
+        for head in self.heads(connection).values():
+            for one in [head, *head['cells']]:
+                see(one, seen)
+
     def look(self, moment, tid):
         """Writes down everything that is seen at one moment behind this transaction."""
         def view(connection, seen):
             start = connection._storage._start.hex()
             if start <= tid:
                 raise ConflictError('not there yet')
-            see_all(connection, seen)
+            self.see_all(connection, seen)
             return []
         before = self.connected
         retried('looking', lambda: self.transact('look', view))
@@ -117,16 +127,13 @@ def see(one, seen):
     seen.append((one, one['stamp']))  # loads it
 
 
-def see_all(connection, seen):
-    """Every object of every writer."""
-    for head in connection.root().values():
-        for one in [head, *head['cells']]:
-            see(one, seen)
-
-
 def writer(mode, name, folder, *texts):
     """Stamps, one transaction a number. No number is used twice."""
-    client = Historian(mode, folder, texts)
+    write(Historian(mode, folder, texts), name)
+
+
+def write(client, name, beside=None):
+    """What a writer does. `beside` does more in each transaction, with objects without stamps."""
     commands = told()
     number = 0
 
@@ -138,7 +145,7 @@ def writer(mode, name, folder, *texts):
         head = PersistentMapping(stamp=stamp, cells=cells)
         for one in [head, *cells]:
             connection.add(one)
-        connection.root()[name] = head
+        client.heads(connection)[name] = head
         return [(one, z64, stamp) for one in [head, *cells]]
     retried('beginning', lambda: client.transact('begin', begin))
     say('begun')
@@ -153,12 +160,14 @@ def writer(mode, name, folder, *texts):
         def stamp(connection, seen):
             nonlocal number
             number += 1
-            mine = connection.root()[name]
+            mine = client.heads(connection)[name]
             written = []
             for one in [mine, mine['cells'][number % CELLS]]:
                 see(one, seen)
                 written.append((one, one._p_serial, '%s %d' % (name, number)))
                 one['stamp'] = written[-1][2]
+            if beside:
+                beside(connection, number)
             return written
         serial = retried('stamping', lambda: client.transact('stamp', stamp))
         if command == 'write':
@@ -171,12 +180,18 @@ def writer(mode, name, folder, *texts):
 
 def reader(mode, name, folder, *texts):
     """Reads everything, so that its cache has it, and writes down what it has read."""
-    client = Historian(mode, folder, texts)
+    read(Historian(mode, folder, texts))
+
+
+def read(client, beside=None):
+    """What a reader does. `beside` reads more in each transaction, of objects without stamps."""
     commands = told()
     say('begun')
 
     def read(connection, seen):
-        see_all(connection, seen)
+        client.see_all(connection, seen)
+        if beside:
+            beside(connection)
         return []
     while True:
         command, *arguments = take(commands)
@@ -190,6 +205,20 @@ def reader(mode, name, folder, *texts):
     say('ended')
 
 
+class Anything:
+    """What stands for an instance of a class of the application, whatever is done with it."""
+
+    def __new__(cls, *_, **__):
+        return object.__new__(cls)
+
+    def __init__(self, *_, **__):
+        pass
+
+    def take(self, *_):
+        pass
+    __setstate__ = __setitem__ = append = extend = add = take
+
+
 class Record(pickle.Unpickler):
     """A record without the classes of the application."""
 
@@ -197,21 +226,26 @@ class Record(pickle.Unpickler):
         return None
 
     def find_class(self, module, name):
-        return type(name, (), {})
+        return type(name, (Anything,), {})
 
 
 def stamp_of(data):
+    """The stamp in a record, which need not be one of ours."""
     record = Record(io.BytesIO(data))
-    record.load()
-    return record.load()['data'].get('stamp')
+    if getattr(record.load(), '__name__', None) != 'PersistentMapping':
+        return None
+    content = record.load()['data']
+    stamp = content.get('stamp') if isinstance(content, dict) else None
+    return stamp if isinstance(stamp, str) else None
 
 
-def log(path):
-    """Writes down the transactions of a file."""
+def log(path, start=None):
+    """Writes down the transactions of a file, from this one on."""
     with open(path + '.log', 'w') as out:
-        for transaction in FileIterator(path):
+        for transaction in FileIterator(path, start=bytes.fromhex(start) if start else None):
             line = {'tid': transaction.tid.hex(), 'writes': [
-                {'oid': record.oid.hex(), 'value': stamp_of(record.data)} for record in transaction]}
+                {'oid': record.oid.hex(), 'value': stamp_of(record.data) if record.data else None}
+                for record in transaction]}
             boundary = BOUNDARY.match(transaction.description.decode())
             if boundary:
                 line['follows'] = boundary.group(1)

@@ -1,5 +1,6 @@
 //! Nodes on one machine: `standby run` with configurations of our own.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub struct Node {
     disk: PathBuf,
     namespace: Option<String>,
     admin: Option<String>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// A loopback address that no other node of this or another process has.
@@ -84,6 +86,7 @@ impl Node {
             program: None,
             namespace: None,
             admin: None,
+            variables: Vec::new(),
         };
         node.configure(follows)?;
         Ok(node)
@@ -92,6 +95,11 @@ impl Node {
     /// Runs this program, from the next start on, and not the one that is under test.
     pub fn set_program(&mut self, program: &Path) {
         self.program = Some(program.to_owned());
+    }
+
+    /// Runs with this environment variable, from the next start on.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<OsString>) {
+        self.variables.push((name.to_owned(), value.into()));
     }
 
     /// Keeps its data in this folder, from the next [`Node::configure`] on.
@@ -122,6 +130,11 @@ impl Node {
     /// It is at this site, another than that of the nodes that vote, from the next [`Node::configure`] on.
     pub fn set_group(&mut self, group: &str) {
         self.group = format!("group = \"{group}\"\nvoter = false\n");
+    }
+
+    /// It is at this site, that of the nodes that vote, from the next [`Node::configure`] on.
+    pub fn set_home(&mut self, group: &str) {
+        self.group = format!("group = \"{group}\"\n");
     }
 
     /// Its control API listens on TCP, too, with this in its section `[admin]`, from the next [`Node::configure`] on.
@@ -204,7 +217,7 @@ impl Node {
     fn configure_witness(&self, known: &Self) -> Result<()> {
         let text = format!(
             "[cluster]\nname = \"{}\"\nsecret = \"{}\"\n{}join = [\"{}\"]\n\
-             [node]\nname = \"{}\"\nrole = \"witness\"\ncontrol = \"{}\"\n\
+             [node]\nname = \"{}\"\nrole = \"witness\"\ncontrol = \"{}\"\n{}\
              [listen]\npeer = \"{}\"\nadmin = {}\n",
             self.cluster_name,
             self.secret,
@@ -212,6 +225,7 @@ impl Node {
             known.peer(),
             self.name,
             self.disk.join("control.redb").display(),
+            self.group,
             self.peer(),
             self.admin_listeners(),
         );
@@ -254,6 +268,11 @@ impl Node {
         self.disk.join("blobs")
     }
 
+    /// Its address, on which it has all its ports.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
     /// Where its read-write clients connect.
     pub fn zeo(&self) -> SocketAddr {
         SocketAddr::from((self.address, 8100))
@@ -287,6 +306,7 @@ impl Node {
         };
         let is_witness = std::fs::read_to_string(self.configuration())?.contains("role = \"witness\"");
         command.arg(if is_witness { "witness" } else { "run" }).arg(self.configuration());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let (stdout, stderr) = (self.folder.join("stdout.log"), self.folder.join("stderr.log"));
         let log = File::options().create(true).append(true).open(&stderr)?;
         command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(log);
@@ -363,7 +383,8 @@ impl Node {
     /// # Errors
     /// There is damage; the report says what.
     pub fn verified(&self) -> Result<(String, String)> {
-        let mut verify = Command::new(place::standby_binary()?);
+        let program = self.program.clone().map_or_else(place::standby_binary, Ok)?;
+        let mut verify = Command::new(program);
         let output = verify.args(["verify", "--json"]).arg(self.data()).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         anyhow::ensure!(output.status.success(), "node {}: {text}", self.name);

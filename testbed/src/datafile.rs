@@ -57,11 +57,11 @@ impl DataFile {
         Ok(Self { file, position: MAGIC.len() as u64, tid, records: HashMap::new() })
     }
 
-    /// Adds a transaction with these records.
+    /// Adds a transaction with these records. Its tid.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn transaction(&mut self, objects: impl IntoIterator<Item = (Oid, Vec<u8>)>) -> Result<()> {
+    pub fn transaction(&mut self, objects: impl IntoIterator<Item = (Oid, Vec<u8>)>) -> Result<Tid> {
         let description = b"made by the testbed";
         self.tid = self.tid.next();
         let header = TRANSACTION_HEADER_BYTES + description.len() as u64;
@@ -88,7 +88,7 @@ impl DataFile {
         self.file.write_all(&records)?;
         self.file.write_all(&length.to_be_bytes())?;
         self.position += length + 8;
-        Ok(())
+        Ok(self.tid)
     }
 
     /// Makes it durable.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
@@ -20,6 +20,8 @@ use tokio::time::sleep_until;
 const PIECE_BYTES: usize = 16 << 10;
 /// So many pieces are on their way at one time; behind them the sender has to wait.
 const PIECES_MAX: usize = 1024;
+/// No datagram is longer, in bytes.
+const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 
 /// One of the two directions of a link, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +81,23 @@ struct Direction {
 impl Link {
     /// A link to this address, on an address of its own.
     pub fn to(target: SocketAddr) -> Result<Self> {
+        Self::on(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, target)
+    }
+
+    /// The same, on this address. Datagrams pass it, too, in the one direction that they have: there; they are neither
+    /// delayed nor counted. A node that tells others this address is heard of in every way.
+    pub fn with_datagrams(address: SocketAddr, target: SocketAddr) -> Result<Self> {
+        let link = Self::on(std::net::TcpListener::bind(address)?, target)?;
+        let socket = std::net::UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        if let Some(runtime) = &link.runtime {
+            runtime.spawn(pass_datagrams(socket, link.shared.clone()));
+        }
+        Ok(link)
+    }
+
+    fn on(listener: std::net::TcpListener, target: SocketAddr) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -197,6 +214,19 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
         let Ok((near, _)) = listener.accept().await else { continue };
         lock(&shared.attempts).push(Instant::now());
         tokio::spawn(carry(near, shared.clone()));
+    }
+}
+
+async fn pass_datagrams(socket: std::net::UdpSocket, shared: Arc<Shared>) {
+    let socket = UdpSocket::from_std(socket).expect("within a runtime");
+    let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        let Ok(length) = socket.recv(&mut datagram).await else { continue };
+        let weather = *shared.weather.borrow();
+        if !weather.cut && !stalls(&weather, Way::There) {
+            // What cannot be sent is lost, as on the network.
+            let _ = socket.send_to(&datagram[..length], shared.target).await;
+        }
     }
 }
 

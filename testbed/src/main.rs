@@ -1,11 +1,16 @@
-//! The testbed's command line: `standby-testbed bench zeo`.
+//! The testbed's command line: `standby-testbed demo`, `standby-testbed scenario FILE`, `standby-testbed bench zeo`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use standby_testbed::bench;
+use standby_testbed::bench::Bench;
+use standby_testbed::demo::{self, Ending};
+use standby_testbed::{scenario, transcript};
 
-/// Benchmarks and experiments on one machine.
+/// The status after Ctrl-C.
+const GIVEN_UP: u8 = 130;
+
+/// A demonstration, benchmarks and experiments on one machine.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -14,56 +19,37 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Shows a cluster at two sites at work, kills its primary, and judges what clients saw; exits with 1 when anything that it claims did not happen
+    Demo(demo::Options),
     /// Measures; exits with 1 when a target is missed
     #[command(subcommand)]
     Bench(Bench),
-}
-
-#[derive(Subcommand)]
-enum Bench {
-    /// One server for ZEO clients, beside the stock server and the machine's own limits
-    Zeo(bench::zeo::Options),
-    /// Packs, beside ZODB's own and of a server at work
-    Pack(bench::pack::Options),
-    /// Replicas: how they catch up, and what they cost the primary
-    Replication(bench::replication::Options),
-    /// How long a cluster is without a primary when that is killed
-    Failover(bench::failover::Options),
-    /// How soon a thousand clients commit again after their primary was killed
-    Clients(bench::clients::Options),
-    /// How long a client cannot commit while primary and replica are exchanged
-    Switchover(bench::switchover::Options),
-    /// The load alone, on a server that runs already
-    Drive(bench::drive::Options),
+    /// Lets happen to a cluster what text files say; exits with 1 when something does not hold
+    Scenario(scenario::Options),
+    /// Tries what an operator does in docs/transcript.md; exits with 1 when something else is printed
+    Transcript {
+        /// Write what is printed now where that has another shape
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { command: Command::Bench(bench) } = Arguments::parse();
-    match bench {
-        Bench::Zeo(options) => {
-            let met = bench::zeo::run(&options)?;
-            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match Arguments::parse().command {
+        Command::Demo(options) => match demo::run(&options)? {
+            Ending::AsClaimed => ExitCode::SUCCESS,
+            Ending::NotAsClaimed => ExitCode::FAILURE,
+            Ending::GivenUp => ExitCode::from(GIVEN_UP),
+        },
+        Command::Scenario(options) => status(scenario::run(&options)?),
+        Command::Transcript { write } => {
+            transcript::run(write)?;
+            ExitCode::SUCCESS
         }
-        Bench::Pack(options) => {
-            let met = bench::pack::run(&options)?;
-            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
-        Bench::Replication(options) => {
-            let met = bench::replication::run(&options)?;
-            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
-        Bench::Failover(options) => {
-            let met = bench::failover::run(&options)?;
-            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
-        Bench::Clients(options) => {
-            let met = bench::clients::run(&options)?;
-            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
-        Bench::Switchover(options) => {
-            let met = bench::switchover::run(&options)?;
-            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
-        Bench::Drive(options) => bench::drive::run(&options).map(|()| ExitCode::SUCCESS),
-    }
+        Command::Bench(bench) => status(bench.run()?),
+    })
+}
+
+fn status(held: bool) -> ExitCode {
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

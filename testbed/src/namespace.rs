@@ -65,6 +65,14 @@ impl Drop for Namespace {
     }
 }
 
+/// Takes the calling thread to a network namespace. There it stays.
+pub(crate) fn enter(name: &str) -> Result<()> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    let namespace = std::fs::File::open(format!("/run/netns/{name}")).with_context(|| name.to_owned())?;
+    move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
+    Ok(())
+}
+
 /// Runs `ip` with these arguments, which are separated by single spaces.
 pub(crate) fn ip(arguments: &str) -> Result<()> {
     let output = Command::new("ip").args(arguments.split(' ')).output().context("ip does not start")?;

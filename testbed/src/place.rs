@@ -1,7 +1,9 @@
 //! Where things are: the build's folder, the binary under test, the Python with stock ZEO, optional real data.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -32,21 +34,59 @@ pub fn standby_binary() -> Result<PathBuf> {
         }
         return Ok(path);
     }
-    built("standby")
+    built("standby", false)
+}
+
+/// The same, for somebody who watches: what cargo does is shown on standard error.
+pub fn standby_binary_shown() -> Result<PathBuf> {
+    match std::env::var_os("STANDBY_BIN") {
+        Some(_) => standby_binary(),
+        None => built("standby", true),
+    }
 }
 
 /// The `standby-admin` binary, built beside this executable.
 pub fn admin_binary() -> Result<PathBuf> {
-    built("standby-admin")
+    built("standby-admin", false)
+}
+
+/// The same, for somebody who watches.
+pub fn admin_binary_shown() -> Result<PathBuf> {
+    built("standby-admin", true)
 }
 
 /// The binary of a package of the same name, which is brought up to date first (cargo builds binaries only for the tests of
-/// their own package).
-fn built(name: &str) -> Result<PathBuf> {
+/// their own package). `shown`: cargo tells on standard error how far it is.
+fn built(name: &'static str, shown: bool) -> Result<PathBuf> {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    // Once is enough: nobody changes it while a test runs.
+    let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = known.get(name) {
+        return Ok(path.clone());
+    }
+    let path = build(name, shown)?;
+    known.insert(name, path.clone());
+    Ok(path)
+}
+
+fn build(name: &str, shown: bool) -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let folder = profile_folder(&executable)?;
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--package", name, "--target-dir"]).arg(target_folder()?);
+    // What cargo tells those whom it runs: some build scripts would run again for it, and with them half of the build.
+    let of_runs =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+    for (name, _) in std::env::vars_os() {
+        if of_runs.iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
+            build.env_remove(name);
+        }
+    }
+    build.args(["build", "--package", name, "--target-dir"]).arg(target_folder()?);
+    if shown {
+        build.stderr(Stdio::inherit());
+    } else {
+        build.arg("--quiet");
+    }
     if folder.ends_with("release") {
         build.arg("--release");
     }

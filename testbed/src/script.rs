@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -119,6 +119,28 @@ impl Script {
                     )
                 }
                 Err(RecvTimeoutError::Disconnected) => {
+                    bail!("{} ended without {beginning:?}:\n{}", self.name, self.seen.join("\n"))
+                }
+            }
+        }
+    }
+
+    /// The rest of the next line that begins with `beginning`, if it was written already.
+    ///
+    /// # Errors
+    /// The script has ended without.
+    pub fn heard(&mut self, beginning: &str) -> Result<Option<String>> {
+        loop {
+            match self.lines.try_recv() {
+                Ok(line) => {
+                    let rest = line.strip_prefix(beginning).map(|rest| rest.trim().to_owned());
+                    self.seen.push(line);
+                    if rest.is_some() {
+                        return Ok(rest);
+                    }
+                }
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => {
                     bail!("{} ended without {beginning:?}:\n{}", self.name, self.seen.join("\n"))
                 }
             }

@@ -11,11 +11,14 @@ impl Seed {
     /// The seed of `STANDBY_SEED`, else one of the clock. Prints it: shown when the test fails.
     pub fn announced() -> Self {
         let given = std::env::var("STANDBY_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| {
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
-        });
-        println!("STANDBY_SEED={seed}");
-        Self(seed)
+        let seed = given.map_or_else(Self::of_the_clock, Self);
+        println!("STANDBY_SEED={}", seed.0);
+        seed
+    }
+
+    /// Another one each time.
+    pub fn of_the_clock() -> Self {
+        Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64))
     }
 
     /// One that nobody prints: part of what another has given.

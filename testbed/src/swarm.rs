@@ -1,7 +1,6 @@
 //! Many Rust clients in one process, each of which commits a small object of its own now and then.
 
 mod member;
-mod recorder;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +12,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeo_proto::client::Options;
 
-pub use recorder::value_of;
+/// Whether an object is one that a swarm writes.
+pub fn has(oid: zeo_proto::Oid) -> bool {
+    oid.get() >= member::FIRST
+}
 
 /// What the clients of a swarm do.
 #[derive(Debug, Clone)]
@@ -33,9 +35,10 @@ pub struct Plan {
 /// Clients at work.
 #[derive(Debug)]
 pub struct Swarm {
+    plan: Plan,
     members: JoinSet<Result<History>>,
     told: watch::Sender<Told>,
-    done: Arc<Vec<Done>>,
+    done: Vec<Arc<Done>>,
     since: Instant,
 }
 
@@ -55,6 +58,9 @@ struct Done {
     /// When it was connected for the first of these, and when that was answered, in microseconds.
     let_in: AtomicU64,
     committed: AtomicU64,
+    /// How often it has committed, and how often there was no room for what it wanted to.
+    commits: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// How long after a moment a client was back.
@@ -70,19 +76,53 @@ impl Swarm {
     /// Starts them, within a tokio runtime.
     pub fn start(plan: &Plan) -> Self {
         let told = watch::Sender::new(Told::default());
-        let done: Arc<Vec<Done>> = Arc::new((0..plan.clients).map(|_| Done::default()).collect());
-        let since = Instant::now();
-        let mut members = JoinSet::new();
-        for number in 0..plan.clients {
-            let member = member::Member::new(number, plan, told.subscribe(), Arc::clone(&done), since);
-            members.spawn(member.live());
+        let (members, done, since) = (JoinSet::new(), Vec::new(), Instant::now());
+        let mut swarm = Self { plan: plan.clone(), members, told, done, since };
+        for _ in 0..plan.clients {
+            swarm.add(plan.clone());
         }
-        Self { members, told, done, since }
+        swarm
     }
 
-    /// Has all of them commit at once, in a transaction that begins from now on.
+    /// Adds clients that connect as these options say, read what the others write, and commit nothing.
+    pub fn add_readers(&mut self, count: usize, options: &Options) {
+        for _ in 0..count {
+            self.add(Plan { options: options.clone(), ..self.plan.clone() });
+        }
+    }
+
+    fn add(&mut self, plan: Plan) {
+        let done = Arc::new(Done::default());
+        let (number, told) = (self.done.len(), self.told.subscribe());
+        self.members.spawn(member::Member::new(number, plan, told, Arc::clone(&done), self.since).live());
+        self.done.push(done);
+    }
+
+    /// How many transactions were committed.
+    pub fn commits(&self) -> u64 {
+        self.count()()
+    }
+
+    /// Who says how many were, at any time.
+    pub fn count(&self) -> impl Fn() -> u64 + Send + use<> {
+        let done = self.done.clone();
+        move || done.iter().map(|done| done.commits.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many were refused because there was no room for them on a disk.
+    pub fn refused(&self) -> u64 {
+        self.done.iter().map(|done| done.refused.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Has all of them commit at once, in a transaction that begins from now on. Readers read instead.
     pub fn commit_now(&self) {
         self.told.send_modify(|told| told.mark += 1);
+    }
+
+    /// Whether all have committed what they were asked for.
+    pub fn have_all_committed(&self) -> bool {
+        let mark = self.told.borrow().mark;
+        self.done.iter().all(|done| done.mark.load(Ordering::Acquire) >= mark)
     }
 
     /// Waits until all have done so. How long after a moment each of them had.
@@ -93,15 +133,17 @@ impl Swarm {
         let mark = self.told.borrow().mark;
         let deadline = Instant::now() + patience;
         loop {
-            let done = |done: &&Done| done.mark.load(Ordering::Acquire) >= mark;
+            let done = |done: &&Arc<Done>| done.mark.load(Ordering::Acquire) >= mark;
             let count = self.done.iter().filter(done).count();
             if count == self.done.len() {
                 let later = |at: &AtomicU64| {
                     let at = Duration::from_micros(at.load(Ordering::Relaxed));
                     (self.since + at).saturating_duration_since(after)
                 };
-                let back =
-                    |done: &Done| Back { let_in: later(&done.let_in), committed: later(&done.committed) };
+                let back = |done: &Arc<Done>| Back {
+                    let_in: later(&done.let_in),
+                    committed: later(&done.committed),
+                };
                 return Ok(self.done.iter().map(back).collect());
             }
             if let Some(ended) = self.members.try_join_next() {

@@ -3,23 +3,21 @@
 //! - `STANDBY_FAILOVER_ROUNDS=N`: how many primaries in each test (default 4).
 //! - `STANDBY_SEED=N`: what happens to them, as an earlier run printed it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use standby_checker::{History, Transaction, check, read_lines};
-use standby_control::{HistoryEntry, Role};
+use standby_checker::check;
+use standby_control::Role;
 use standby_testbed::cluster::Node;
 use standby_testbed::decided::{cluster_of, primary, role, runtime, wait_for_followers};
 use standby_testbed::link::Way;
+use standby_testbed::losses;
 use standby_testbed::network::Network;
 use standby_testbed::place;
 use standby_testbed::poll;
-use standby_testbed::script::Script;
 use standby_testbed::seed::Seed;
+use standby_testbed::stamps::{self, Stamps};
 
 /// Nodes of the group of the primary; behind them, the one of another group.
 const LOCAL: usize = 3;
@@ -103,11 +101,9 @@ fn survive(replication: &str, nothing_is_lost: bool) -> Result<()> {
 
 /// A cluster and its clients.
 struct Trial {
-    folder: PathBuf,
     nothing_is_lost: bool,
     nodes: [Node; NODES],
-    writers: Vec<Script>,
-    readers: Vec<Script>,
+    clients: Stamps,
     /// Where the nodes can be cut off, on a machine that allows it.
     network: Option<Network>,
 }
@@ -131,62 +127,39 @@ impl Trial {
             if let Some(network) = &network {
                 node.set_namespace(network.namespace(host), Network::address(host));
             }
+            Ok(())
         })?;
-        let folder = folder.join("clients");
-        let (writers, readers) = (Vec::new(), Vec::new());
-        let mut trial = Self { folder, nothing_is_lost, nodes, writers, readers, network };
+        let namespace = network.as_ref().map(|network| network.namespace(CLIENTS));
+        let mut clients = Stamps::new(&folder.join("clients"), namespace);
         for (python, version) in [(place::python()?, "new"), (place::python_541()?, "old")] {
-            for mode in ["plain", "fallback"] {
-                let client = trial.client(&python, version, mode)?;
-                trial.writers.push(client);
+            for mode in ["plain", "fallback", "reader"] {
+                clients.start(&python, &format!("{version}-{mode}"), mode, &nodes)?;
             }
-            let client = trial.client(&python, version, "reader")?;
-            trial.readers.push(client);
         }
-        wait_for_followers(&trial.nodes)?;
-        Ok(trial)
-    }
-
-    fn client(&self, python: &Path, version: &str, mode: &str) -> Result<Script> {
-        let name = format!("{version}-{mode}");
-        let var = self.folder.join(&name);
-        std::fs::create_dir_all(&var)?;
-        let scenario = if mode == "reader" { "reader" } else { "writer" };
-        let mut arguments = vec![scenario.to_owned(), mode.to_owned(), name, var.display().to_string()];
-        if mode != "reader" {
-            arguments.extend(self.nodes.iter().map(|node| node.zeo().to_string()));
-        }
-        if mode != "plain" {
-            arguments.extend(self.nodes.iter().map(|node| node.zeo_ro().to_string()));
-        }
-        let mut client = match &self.network {
-            Some(network) => Script::start_in(network.namespace(CLIENTS), python, "stamps.py", arguments)?,
-            None => Script::start_under(python, "stamps.py", arguments)?,
-        };
-        client.hear("begun")?;
-        Ok(client)
+        wait_for_followers(&nodes)?;
+        Ok(Self { nothing_is_lost, nodes, clients, network })
     }
 
     /// Takes the primary away, sees the clients write on, gives it back, and lets them say what they see then.
     fn round(&mut self, round: usize, fault: Fault, seed: &mut Seed) -> Result<()> {
-        self.all_write(&format!("before-{round}"))?;
+        self.clients.all_write(&format!("before-{round}"))?;
         let old = primary(&self.nodes)?;
         match (fault, self.network.is_some()) {
             (Fault::Killed, _) => {
                 self.nodes[old].kill()?;
-                self.all_write(&format!("without-{round}"))?;
+                self.clients.all_write(&format!("without-{round}"))?;
                 self.nodes[old].start()?;
             }
             (Fault::Restarted, _) => {
                 self.nodes[old].stop()?;
-                self.all_write(&format!("without-{round}"))?;
+                self.clients.all_write(&format!("without-{round}"))?;
                 self.nodes[old].start()?;
             }
             (Fault::Cut(cut), true) => {
                 self.cut(cut, old, seed)?;
                 // Clients that were cut off, too, cannot know: a stock one finds out with its next heartbeat, once a minute.
                 if cut != Cut::FromNodesAndClients {
-                    self.all_write(&format!("without-{round}"))?;
+                    self.clients.all_write(&format!("without-{round}"))?;
                 }
                 self.network.as_ref().context("it is there")?.heal()?;
             }
@@ -200,10 +173,8 @@ impl Trial {
         }
         wait_for_followers(&self.nodes)?;
         ensure!(role(&self.nodes[REMOTE]) != Some(Role::Primary), "the other site was promoted");
-        let last = self.all_write(&format!("after-{round}"))?;
-        let mut clients: Vec<&mut Script> = self.writers.iter_mut().chain(&mut self.readers).collect();
-        clients.iter_mut().try_for_each(|client| client.tell(&format!("look {round} {last}")))?;
-        clients.iter_mut().try_for_each(|client| client.hear(&format!("looked {round}")).map(drop))
+        let last = self.clients.all_write(&format!("after-{round}"))?;
+        self.clients.all_look(&round.to_string(), &last)
     }
 
     /// Cuts a primary off, until the others have another one, or have had time to make one that must not be.
@@ -250,36 +221,22 @@ impl Trial {
         })
     }
 
-    /// Each writer commits something that it begins from now on. Returns the last transaction of these.
-    fn all_write(&mut self, moment: &str) -> Result<String> {
-        self.writers.iter_mut().try_for_each(|writer| writer.tell(&format!("write {moment}")))?;
-        let written = self.writers.iter_mut().map(|writer| writer.hear(&format!("wrote {moment} ")));
-        let written: Vec<String> = written.collect::<Result<_>>()?;
-        written.into_iter().max().context("there are writers")
-    }
-
     /// Holds what the clients were told and have read against what the nodes have in the end.
     fn end(mut self) -> Result<()> {
-        for mut client in self.writers.drain(..).chain(self.readers.drain(..)) {
-            client.tell("stop")?;
-            client.hear("ended")?;
-            client.end()?;
-        }
+        let histories = self.clients.stop()?;
         wait_for_followers(&self.nodes)?;
-        let saved = self.saved()?;
+        let leader = primary(&self.nodes)?;
+        let saved = losses::saved(&self.nodes, leader)?;
+        let happened = runtime()?.block_on(self.nodes[leader].control().history())?.happenings;
+        ensure!(!losses::was_promoted(&happened, "remote"), "the other site was promoted");
         self.nodes.iter_mut().try_for_each(Node::stop)?;
         let first = std::fs::read(self.nodes[0].data())?;
         for node in &self.nodes[1..] {
             ensure!(std::fs::read(node.data())? == first, "a and {} differ", node.name);
         }
-        let mut lost = Vec::new();
-        for (path, count) in &saved {
-            let transactions = transactions(path)?;
-            let found = transactions.len() as u64;
-            ensure!(found == *count, "{} has {found} transactions, and not {count}", path.display());
-            lost.push(transactions);
-        }
-        let verdict = check(&self.histories()?, &transactions(&self.nodes[0].data())?, &lost);
+        let transactions = |path: &Path| stamps::transactions(&place::python()?, path, None);
+        let lost = losses::read(&saved, transactions)?;
+        let verdict = check(&histories, &transactions(&self.nodes[0].data())?, &lost);
         println!("{verdict}");
         ensure!(verdict.is_honest(), "{verdict}");
         let counts = verdict.counts;
@@ -292,55 +249,4 @@ impl Trial {
         }
         Ok(())
     }
-
-    /// What the clients have written down.
-    fn histories(&self) -> Result<Vec<History>> {
-        let folders = self.folder.read_dir()?.map(|entry| Ok(entry?.path()));
-        let history = |folder: Result<PathBuf>| {
-            let folder = folder?;
-            let client = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let path = folder.join("history");
-            let entries = read_lines(BufReader::new(File::open(&path)?));
-            Ok(History { client, entries: entries.with_context(|| path.display().to_string())? })
-        };
-        folders.map(history).collect()
-    }
-
-    /// The files of lost transactions that the history lists, which are all that there are, and how many are in each.
-    fn saved(&self) -> Result<BTreeMap<PathBuf, u64>> {
-        let leader = primary(&self.nodes)?;
-        let mut there = BTreeSet::new();
-        for node in &self.nodes {
-            let folder = node.data().with_file_name("Data.fs.standby").join("lost");
-            for entry in folder.read_dir().into_iter().flatten() {
-                there.insert(entry?.path());
-            }
-        }
-        there.retain(|path| path.extension().is_some_and(|ending| ending == "fs"));
-        let saved = poll::until("all that was lost to be listed", poll::PATIENCE, || {
-            let told = runtime()?.block_on(self.nodes[leader].control().history())?;
-            ensure!(!told.happenings.iter().any(is_promotion_of_the_remote), "the other site was promoted");
-            let listed: BTreeMap<PathBuf, u64> = told.happenings.iter().filter_map(lost).collect();
-            Ok(there.iter().all(|path| listed.contains_key(path)).then_some(listed))
-        })?;
-        Ok(saved)
-    }
-}
-
-/// The transactions of a file, as ZODB itself reads it.
-fn transactions(path: &Path) -> Result<Vec<Transaction>> {
-    Script::run("stamps.py", ["log".to_owned(), path.display().to_string()])?;
-    let mut log = path.to_owned().into_os_string();
-    log.push(".log");
-    Ok(read_lines(BufReader::new(File::open(log)?))?)
-}
-
-fn is_promotion_of_the_remote(entry: &HistoryEntry) -> bool {
-    entry.details["what"] == "promoted" && entry.details["node"] == "remote"
-}
-
-/// The file that an entry names, and how many transactions it says are in it.
-fn lost(entry: &HistoryEntry) -> Option<(PathBuf, u64)> {
-    let details = (entry.details["what"] == "lost").then_some(&entry.details)?;
-    Some((details["file"].as_str()?.into(), details["transactions"].as_u64()?))
 }

@@ -110,7 +110,7 @@ fn a_replica_that_hears_nothing_any_more_says_so_and_looks_for_its_upstream_agai
         upstream(told).heard.is_some_and(|seconds| seconds > 4.0)
     })?;
     ensure!(silent.state == CopyState::Serving, "{silent:?}");
-    let text = standby_admin::status::shown(&b.status()?);
+    let text = standby_admin::style::plain(&standby_admin::status::shown(&b.status()?));
     ensure!(text.contains("follows         a: SILENT for "), "{text}");
     let told = b.wait_for_status("that it is cut off", |told| !upstream(told).connected)?;
     let trouble = upstream(&told).trouble.as_deref().unwrap_or_default();

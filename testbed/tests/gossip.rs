@@ -59,7 +59,7 @@ fn every_node_shows_who_is_there_who_failed_and_who_left() -> Result<()> {
     let [a, b, c] = &nodes;
     all_see(&[a, b, c], "everybody, with the last transaction", |view| is_whole(view) && has_last(view))?;
     ensure!(view(a)?.no_failover.is_none() && !view(a)?.clock_off, "{:#?}", view(a)?);
-    let shown = standby_admin::status::shown(&a.status()?);
+    let shown = standby_admin::style::plain(&standby_admin::status::shown(&a.status()?));
     ensure!(shown.contains("cluster testbed: epoch 1, primary a\n"), "{shown}");
 
     nodes[2].kill()?;
@@ -165,7 +165,7 @@ fn a_cluster_that_cannot_lose_a_node_says_so() -> Result<()> {
     b.start()?;
     let two = "no automatic failover: with two voters, the loss of one leaves no majority";
     all_see(&[&a, &b], "that both are needed", |view| view.no_failover.as_deref() == Some(two))?;
-    let shown = standby_admin::status::shown(&b.status()?);
+    let shown = standby_admin::style::plain(&standby_admin::status::shown(&b.status()?));
     ensure!(shown.contains(two), "{shown}");
     a.wait_for_log(two)?;
     // At the start, too.

@@ -30,6 +30,7 @@ fn local(folder: &Path) -> Result<[Node; 3]> {
         if number == 0 {
             node.set_replication("acks = 1"); // what was acknowledged survives the failover
         }
+        Ok(())
     })
 }
 

@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 use standby_control::{Forget, Promotion, Role};
 use standby_testbed::cluster::{Follows, Node};
 use standby_testbed::decided::{
-    change, cluster, commit, primary, role, runtime, stop_with_the_same_history, wait_for_followers,
+    bring_back_the_others, change, cluster, commit, go_on_with, lose_the_majority, primary, role, runtime,
+    stop_with_the_same_history, wait_for_followers, wait_for_losses,
 };
 use standby_testbed::poll;
 use standby_testbed::script::Script;
@@ -51,36 +52,14 @@ fn an_operator_goes_on_with_one_node_that_is_left_and_the_others_find_out_and_jo
     let folder = standby_testbed::place::scratch("majority")?;
     let mut nodes = cluster(folder.path(), "")?;
     commit(&nodes, 1, 10)?;
-    wait_for_followers(&nodes)?;
-    let last = primary(&nodes)?;
-    let left = (last + 1) % 3;
-    nodes[left].kill()?;
-    commit(&nodes, 2, 7)?; // nobody but the two others has these
-    for node in [last, (last + 2) % 3] {
-        nodes[node].kill()?;
-    }
-    nodes[left].start()?;
-    let name = nodes[left].name.clone();
-    let wanted = Promotion { node: name.clone(), force: false, without_majority: true };
+    let left = lose_the_majority(&mut nodes, |nodes, _| commit(nodes, 2, 7).map(drop))?;
+    let wanted = Promotion { node: nodes[left].name.clone(), force: false, without_majority: true };
     let told = change(&nodes[left], "/v1/promote", &wanted).expect_err("it must be forced").to_string();
     ensure!(told.contains("must be forced"), "{told}");
-    let wanted = Promotion { force: true, ..wanted };
-    poll::until("the node to go on alone", poll::PATIENCE, || {
-        Ok(change(&nodes[left], "/v1/promote", &wanted).ok())
-    })?;
-    ensure!(primary(&nodes)? == left);
+    go_on_with(&nodes, left)?;
     commit(&nodes, 3, 5)?;
-    for node in [last, (last + 2) % 3] {
-        nodes[node].start()?;
-    }
-    wait_for_followers(&nodes)?;
-    ensure!(primary(&nodes)? == left, "the others follow");
-    let lost = poll::until("what was lost to be listed", poll::PATIENCE, || {
-        let told = history(&nodes[left])?;
-        let lost: Vec<String> = told.into_iter().filter(|text| text.contains("took back")).collect();
-        Ok((lost.len() == 2).then_some(lost))
-    })?;
-    ensure!(lost.iter().all(|text| text.contains(".fs")), "{lost:?}");
+    bring_back_the_others(&mut nodes, left)?;
+    wait_for_losses(&nodes, 2)?;
 
     // The cluster is whole again: it may lose a node.
     nodes[left].kill()?;
@@ -97,30 +76,15 @@ fn a_client_that_has_seen_lost_transactions_drops_what_they_wrote_and_keeps_the_
     let cache = folder.path().join("client");
     std::fs::create_dir(&cache)?;
     let cache = cache.to_str().expect("the folder's name is text");
-    let last = primary(&nodes)?;
-    let address = nodes[last].zeo().to_string();
-    Script::run("cache.py", ["fill", &address])?;
-    wait_for_followers(&nodes)?;
-    let left = (last + 1) % 3;
-    nodes[left].kill()?;
-    Script::run("cache.py", ["change", &address])?;
-    Script::run("cache.py", ["comes-back", &address, cache, "all"])?;
-    for node in [last, (last + 2) % 3] {
-        nodes[node].kill()?;
-    }
-    nodes[left].start()?;
-    let wanted = Promotion { node: nodes[left].name.clone(), force: true, without_majority: true };
-    poll::until("the node to go on alone", poll::PATIENCE, || {
-        Ok(change(&nodes[left], "/v1/promote", &wanted).ok())
+    Script::run("cache.py", ["fill", &nodes[primary(&nodes)?].zeo().to_string()])?;
+    let left = lose_the_majority(&mut nodes, |nodes, primary| {
+        let address = nodes[primary].zeo().to_string();
+        Script::run("cache.py", ["change", &address])?;
+        Script::run("cache.py", ["comes-back", &address, cache, "all"]).map(drop)
     })?;
-    for node in [last, (last + 2) % 3] {
-        nodes[node].start()?;
-    }
-    wait_for_followers(&nodes)?;
-    poll::until("what was lost to be listed", poll::PATIENCE, || {
-        Ok(history(&nodes[left])?.iter().any(|text| text.contains("took back")).then_some(()))
-    })?;
-    ensure!(primary(&nodes)? == left, "the others follow");
+    go_on_with(&nodes, left)?;
+    bring_back_the_others(&mut nodes, left)?;
+    wait_for_losses(&nodes, 2)?;
     Script::run("cache.py", ["lost", &nodes[left].zeo().to_string(), cache])?;
     stop_with_the_same_history(&mut nodes)
 }

@@ -6,12 +6,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use standby_checker::{Stored, Transaction, check};
+use standby_checker::{Stored, Transaction, check, value_of};
 use standby_testbed::decided::{cluster, primary, runtime, wait_for_followers};
 use standby_testbed::place;
 use standby_testbed::poll::{self, PATIENCE};
 use standby_testbed::seed::Seed;
-use standby_testbed::swarm::{Plan, Swarm, value_of};
+use standby_testbed::swarm::{Plan, Swarm};
 use zeo_proto::client::{Address, Client, Connection, Error, Metadata, Options};
 use zeo_proto::{Oid, Tid, Value};
 

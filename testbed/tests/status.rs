@@ -86,7 +86,7 @@ fn every_node_says_what_it_does_and_who_follows_it_how_closely() -> Result<()> {
             && upstream.heard.is_some()
             && alone.state == CopyState::Serving
     );
-    let text = standby_admin::status::shown(&status(&b)?);
+    let text = standby_admin::style::plain(&standby_admin::status::shown(&status(&b)?));
     ensure!(text.contains("follows         a: CUT OFF, last heard "), "{text}");
     Ok(())
 }

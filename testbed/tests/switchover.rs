@@ -79,6 +79,40 @@ fn stock_clients_write_on_through_switchovers_and_nothing_is_lost() -> Result<()
 }
 
 #[test]
+fn read_only_clients_stay_connected_through_a_switchover_and_are_told_of_it() -> Result<()> {
+    let folder = standby_testbed::place::scratch("switchover")?;
+    let mut nodes = cluster_with(folder.path(), "lease = \"6s\"\n", "")?;
+    let old = primary(&nodes)?;
+    let to = (old + 1) % 3;
+    let mut writer = Script::start("gossip.py", ["watch", &nodes[old].zeo().to_string(), "M", "writer"])?;
+    for (word, answer) in [("commit", "committed"), ("stop", "done")] {
+        writer.tell(word)?;
+        writer.hear(answer)?;
+    }
+    writer.end()?;
+    wait_for_followers(&nodes)?;
+    let mut readers = Vec::new();
+    for node in &nodes {
+        let mut reader = Script::start("gossip.py", ["watch", &node.zeo_ro().to_string(), "M", "reader"])?;
+        reader.hear("connected")?;
+        readers.push(reader);
+    }
+    let name = nodes[to].name.clone();
+    switchover(&nodes[old], Some(&nodes[to]), false)?;
+    for mut reader in readers {
+        poll::until("the reader to be told of the new primary", poll::PATIENCE, || {
+            reader.tell("told?")?;
+            let told: serde_json::Value = serde_json::from_str(&reader.hear("told: ")?)?;
+            Ok((told["primary"] == name.as_str() && told["epoch"] == 2).then_some(()))
+        })?;
+        // It fails here if it was ever disconnected.
+        reader.tell("stop")?;
+        reader.end()?;
+    }
+    stop_with_the_same_history(&mut nodes)
+}
+
+#[test]
 fn what_speaks_against_a_switchover_is_named_and_nothing_changes() -> Result<()> {
     let folder = standby_testbed::place::scratch("switchover")?;
     let mut nodes = cluster_with(folder.path(), "lease = \"6s\"\n", "")?;

@@ -113,6 +113,7 @@ impl Trial {
             if let Some(disk) = disks.get(host) {
                 node.set_disk(disk.folder());
             }
+            Ok(())
         })?;
         let zeo: Vec<String> = nodes.iter().map(|node| node.zeo().to_string()).collect();
         let mut writers = Vec::new();

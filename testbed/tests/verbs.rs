@@ -107,13 +107,14 @@ fn any_node_passes_a_pack_on_and_writes_the_file_of_a_new_node() -> Result<()> {
     let asked = (primary(&nodes)? + 1) % 3;
     let unknown = Pack { storage: Some("x".into()), days: 0.0 };
     let told = refused(change(&nodes[asked], "/v1/pack", &unknown))?;
-    ensure!(told.contains("there is no storage \"x\": there are 1"), "{told}");
+    ensure!(told.contains("there is no storage \"x\": this node has 1"), "{told}");
     let before = nodes[asked].status()?.storages[0].log_bytes;
     change(&nodes[asked], "/v1/pack", &Pack::default())?;
     let done = runtime()?.block_on(pack::wait(&nodes[asked].control(), |_| ()))?;
     ensure!(pack::shown(&done).starts_with("storage 1: packed from "), "{done:?}");
-    poll::until("the replica to have followed", poll::PATIENCE, || {
-        Ok((nodes[asked].status()?.storages[0].log_bytes < before).then_some(()))
+    poll::until("every node to have packed", poll::PATIENCE, || {
+        let mut lengths = nodes.iter().map(|node| anyhow::Ok(node.status()?.storages[0].log_bytes));
+        Ok(lengths.try_fold(true, |all, length| anyhow::Ok(all && length? < before))?.then_some(()))
     })?;
 
     let new = |name: &str, is_witness| NewNode {

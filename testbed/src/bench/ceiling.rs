@@ -1,9 +1,11 @@
 //! What this machine could do at best: a server that does nothing but answer, and a log that is nothing but a log.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -96,6 +98,46 @@ pub(super) fn bare_copy(from: &Path, to: &Path) -> Result<Duration> {
     sending.join().expect("no panic")?;
     std::fs::remove_file(to)?;
     Ok(took)
+}
+
+/// Looks, while something else is measured, for how long the disk takes at most to sync a small append.
+pub(super) struct DiskWatch {
+    over: mpsc::Sender<()>,
+    watching: JoinHandle<io::Result<Duration>>,
+}
+
+impl DiskWatch {
+    /// Seldom enough to be no load by itself.
+    const EVERY: Duration = Duration::from_millis(50);
+
+    /// Watches the disk of this folder.
+    ///
+    /// # Errors
+    /// No file can be made there.
+    pub(super) fn start(folder: &Path) -> Result<Self> {
+        let mut file = tempfile::tempfile_in(folder).context("a file of the disk's watch")?;
+        let (over, ended) = mpsc::channel();
+        let watching = std::thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            while ended.recv_timeout(Self::EVERY) == Err(RecvTimeoutError::Timeout) {
+                let since = Instant::now();
+                file.write_all(&[0x5a; 512])?;
+                file.sync_data()?;
+                longest = longest.max(since.elapsed());
+            }
+            Ok(longest)
+        });
+        Ok(Self { over, watching })
+    }
+
+    /// The longest time that it took.
+    ///
+    /// # Errors
+    /// The disk refused a write.
+    pub(super) fn longest(self) -> Result<Duration> {
+        drop(self.over);
+        self.watching.join().expect("no panic").context("the disk's watch")
+    }
 }
 
 /// Appends of `bytes` each followed by `fdatasync`, per second, on the file system of `folder`.

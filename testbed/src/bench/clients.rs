@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use zeo_proto::client::Options as ClientOptions;
 
 use super::RunOptions;
-use super::failover::{cluster, settled};
+use super::failover::cluster;
 use crate::cluster::Node;
+use crate::decided::wait_for_followers;
 use crate::doors::{self, Door};
 use crate::poll;
 use crate::swarm::{Back, Plan, Swarm};
@@ -68,7 +69,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let standby = options.run.standby()?;
     let scratch = tempfile::tempdir_in(options.run.folder()?)?;
     let mut nodes = cluster(&standby, scratch.path(), "1500ms")?;
-    settled(&nodes)?;
+    wait_for_followers(&nodes)?;
     let addresses: Vec<SocketAddr> = nodes.iter().map(Node::zeo).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let _within = runtime.enter();
@@ -100,16 +101,15 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     runtime.block_on(swarm.stop())?;
     nodes.iter_mut().try_for_each(Node::kill)?;
-    if let Some(path) = &options.run.json {
-        let told = json!({ "clients": options.clients, "every_seconds": options.every, "rounds": all });
-        std::fs::write(path, format!("{told:#}\n"))?;
-    }
+    options
+        .run
+        .record(&json!({ "clients": options.clients, "every_seconds": options.every, "rounds": all }))?;
     Ok(met)
 }
 
 /// Kills the primary, waits until all have committed, and starts it again.
 fn measure(nodes: &mut [Node], swarm: &mut Swarm, runtime: &tokio::runtime::Runtime) -> Result<Round> {
-    let primary = settled(nodes)?;
+    let primary = wait_for_followers(nodes)?;
     let addresses: Vec<SocketAddr> = nodes.iter().map(Node::zeo).collect();
     let is_over = Arc::new(AtomicBool::new(false));
     nodes[primary].kill()?;

@@ -1,60 +1,51 @@
-//! What a large database costs: the time to index it and to open it, and the memory when every object was read.
+//! `standby-testbed bench memory`: what a large database and many clients cost in memory.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use anyhow::Result;
+use clap::Args;
 
-use anyhow::{Result, ensure};
-use zeo_proto::{Encoding, Oid};
-
+use super::large::LargeOptions;
+use super::table::{Bound, Row};
 use super::throughput::{on_one_thread, registered};
-use crate::datafile;
-use crate::driver::{LoadPlan, drive_loads};
-use crate::server::{Product, Setup};
 
-/// Length of the records. Short, so that the file is made of objects; an exception is shorter still.
-const RECORD_BYTES: usize = 200;
-
-/// One server's figures.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LargeDatabase {
-    /// From start to ready with no index.
-    pub(super) first_open: Duration,
-    /// From start to ready after a clean stop.
-    pub(super) open: Duration,
-    /// Resident when ready.
-    pub(super) resident_opened: u64,
-    /// Resident after every object was loaded once.
-    pub(super) resident_warm: u64,
+/// Options of the benchmark.
+#[derive(Args, Debug, Clone)]
+pub struct Options {
+    /// Clients that are connected and do nothing
+    #[arg(long, default_value_t = 500)]
+    clients: usize,
+    #[command(flatten)]
+    large: LargeOptions,
 }
 
-/// Makes a database of `objects` objects in `folder` and measures `product` on it.
-pub(super) fn large_database(
-    product: &Product,
-    folder: &Path,
-    encoding: Encoding,
-    objects: u64,
-) -> Result<LargeDatabase> {
-    let data = folder.join("large.fs");
-    datafile::write(&data, 0..objects, RECORD_BYTES)?;
-    let setup = Setup::new(product.clone(), &data, encoding);
-
-    let began = Instant::now();
-    let mut running = setup.start()?;
-    let first_open = began.elapsed();
-    running.server.stop()?;
-
-    let began = Instant::now();
-    let mut running = setup.start()?;
-    let open = began.elapsed();
-    let resident_opened = running.server.resident_bytes()?;
-
-    let plan = LoadPlan::new(encoding, (0..objects).map(Oid::new), RECORD_BYTES);
-    let answered = on_one_thread(async {
-        let mut streams = registered(running.address, 1).await?;
-        drive_loads(&mut streams[0], &plan, 0, 64, None).await
-    })?;
-    ensure!(answered >= objects, "{answered} of {objects} objects were read");
-    let resident_warm = running.server.resident_bytes()?;
-    running.server.stop()?;
-    Ok(LargeDatabase { first_open, open, resident_opened, resident_warm })
+/// Measures and prints. Gives false when a target was missed.
+///
+/// # Errors
+/// A server does not start, or answers with an exception.
+pub fn run(options: &Options) -> Result<bool> {
+    let clients = options.clients;
+    let mut rows = [
+        Row::new("resident when opened, MB", None, None),
+        Row::new("resident when every object was loaded, MB", Some(Bound::AtMost(150.0)), None),
+        Row::new("a client that is connected and does nothing, kB", Some(Bound::TimesFaster(1.0)), None),
+    ];
+    options.large.measure(
+        &mut rows,
+        |large| {
+            large.open()?.0.server.stop()?;
+            let (mut running, _) = large.open()?;
+            let opened = running.server.resident_bytes()?;
+            // Before anything else: what was freed meanwhile would be taken for them.
+            let crowded = on_one_thread(async {
+                let _connected = registered(running.address, clients).await?;
+                running.server.resident_bytes()
+            })?;
+            let each = crowded.saturating_sub(opened) as f64 / clients as f64;
+            large.load_all(&running)?;
+            let warm = running.server.resident_bytes()?;
+            running.server.stop()?;
+            Ok(vec![opened as f64 / 1e6, warm as f64 / 1e6, each / 1e3])
+        },
+        |_| Ok(Vec::new()),
+    )?;
+    options.large.report(&format!(", and {clients} clients"), "none", &rows)
 }

@@ -76,13 +76,10 @@ pub fn run(options: &Options) -> Result<bool> {
         options.rounds, options.compared, options.objects
     );
     println!("{}", table::text(&rows));
-    if let Some(path) = &options.run.json {
-        let all = json!({
-            "rounds": options.rounds, "compared_objects": options.compared, "objects": options.objects,
-            "rows": table::json(&rows),
-        });
-        std::fs::write(path, format!("{all:#}\n"))?;
-    }
+    options.run.record(&json!({
+        "rounds": options.rounds, "compared_objects": options.compared, "objects": options.objects,
+        "rows": table::json(&rows),
+    }))?;
     Ok(!rows.iter().any(Row::missed))
 }
 

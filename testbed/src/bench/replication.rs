@@ -85,13 +85,10 @@ pub fn run(options: &Options) -> Result<bool> {
         options.rounds, options.megabytes, options.seconds
     );
     println!("{}", table::text(&rows));
-    if let Some(path) = &options.run.json {
-        let all = json!({
-            "processors": processors, "rounds": options.rounds, "seconds": options.seconds,
-            "megabytes": options.megabytes, "rows": table::json(&rows),
-        });
-        std::fs::write(path, format!("{all:#}\n"))?;
-    }
+    options.run.record(&json!({
+        "processors": processors, "rounds": options.rounds, "seconds": options.seconds,
+        "megabytes": options.megabytes, "rows": table::json(&rows),
+    }))?;
     Ok(!rows.iter().any(Row::missed))
 }
 

@@ -9,9 +9,10 @@ use serde_json::json;
 use standby_control::Switchover;
 
 use super::RunOptions;
-use super::failover::{cluster, settled};
+use super::failover::cluster;
 use super::throughput::on_one_thread;
 use crate::cluster::Node;
+use crate::decided::wait_for_followers;
 use crate::script::Script;
 
 /// The longest gap between two commits of a client should be no longer in the median, in milliseconds.
@@ -44,7 +45,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let (mut writers, mut readers) = clients(scratch.path(), &nodes, options.clients)?;
     let mut gaps = Vec::new();
     for round in 0..options.rounds {
-        let old = settled(&nodes)?;
+        let old = wait_for_followers(&nodes)?;
         let to = (old + 1) % nodes.len();
         gap(&mut writers[0], &format!("before-{round}"))?;
         let wanted = Switchover { to: Some(nodes[to].name.clone()), ..Switchover::default() };
@@ -73,9 +74,7 @@ pub fn run(options: &Options) -> Result<bool> {
         "{:>10}{:>10}  target\n{median:>10.0}{longest:>10.0}  median <= {GOAL} ms {verdict}",
         "median", "longest"
     );
-    if let Some(path) = &options.run.json {
-        std::fs::write(path, format!("{:#}\n", json!({ "milliseconds": gaps })))?;
-    }
+    options.run.record(&json!({ "milliseconds": gaps }))?;
     Ok(median <= GOAL)
 }
 

@@ -4,29 +4,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use standby_checker::{History, Outcome};
+use standby_checker::{History, Recorder};
 use tokio::sync::watch;
-use zeo_proto::client::{Client, Error, Metadata, Revision, Snapshot};
+use zeo_proto::client::{Access, Client, Error, Metadata, Refused, Revision, Snapshot};
 use zeo_proto::{Oid, Tid};
 
-use super::recorder::Recorder;
 use super::{Done, Plan, Told};
 use crate::driver::record;
 use crate::seed::Seed;
 
 /// The objects of a swarm: one for each client, from here on.
-const FIRST: u64 = 1 << 35;
+pub(super) const FIRST: u64 = 1 << 35;
 /// Length of every record.
 const RECORD_BYTES: usize = 300;
 /// So many objects of others are read in each transaction, where histories are kept.
 const READ: u64 = 3;
+/// So much later is tried again what there was no room for.
+const LATER: Duration = Duration::from_millis(50);
 
 /// One of the clients.
 pub(super) struct Member {
     number: usize,
     plan: Plan,
     told: watch::Receiver<Told>,
-    done: Arc<Vec<Done>>,
+    done: Arc<Done>,
     since: Instant,
     chance: Seed,
     transactions: u64,
@@ -38,14 +39,18 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(
         number: usize,
-        plan: &Plan,
+        plan: Plan,
         told: watch::Receiver<Told>,
-        done: Arc<Vec<Done>>,
+        done: Arc<Done>,
         since: Instant,
     ) -> Self {
         let chance = Seed::of(plan.seed ^ (number as u64) << 32);
         let (transactions, let_in, recorder) = (0, 0, None);
-        Self { number, plan: plan.clone(), told, done, since, chance, transactions, let_in, recorder }
+        Self { number, plan, told, done, since, chance, transactions, let_in, recorder }
+    }
+
+    fn writes(&self) -> bool {
+        self.plan.options.access == Access::ReadWrite
     }
 
     /// In microseconds since all began.
@@ -56,8 +61,8 @@ impl Member {
     /// Commits until it is told to stop.
     pub(super) async fn live(mut self) -> Result<History> {
         let client = Client::start(self.plan.options.clone());
-        let name = format!("client {}", self.number);
-        self.recorder = self.plan.records.then(|| Recorder::new(name.clone(), client.events(), self.since));
+        let name = format!("{} {}", if self.writes() { "client" } else { "reader" }, self.number);
+        self.recorder = self.plan.records.then(|| Recorder::new(name.clone(), client.events()));
         let mut due = self.some_time();
         loop {
             let told = *self.told.borrow_and_update();
@@ -65,8 +70,7 @@ impl Member {
                 let history = self.recorder.map(Recorder::into_history);
                 return Ok(history.unwrap_or(History { client: name, entries: Vec::new() }));
             }
-            let done = &self.done[self.number];
-            if done.mark.load(Ordering::Relaxed) == told.mark {
+            if self.done.mark.load(Ordering::Relaxed) == told.mark {
                 tokio::select! {
                     _ = self.told.changed() => continue,
                     () = tokio::time::sleep(due) => {}
@@ -74,11 +78,10 @@ impl Member {
             }
             self.transact(&client).await?;
             due = self.plan.every / 2 + self.some_time();
-            let done = &self.done[self.number];
-            if done.mark.load(Ordering::Relaxed) < told.mark {
-                done.let_in.store(self.let_in, Ordering::Relaxed);
-                done.committed.store(self.now(), Ordering::Relaxed);
-                done.mark.store(told.mark, Ordering::Release);
+            if self.done.mark.load(Ordering::Relaxed) < told.mark {
+                self.done.let_in.store(self.let_in, Ordering::Relaxed);
+                self.done.committed.store(self.now(), Ordering::Relaxed);
+                self.done.mark.store(told.mark, Ordering::Release);
             }
         }
     }
@@ -88,7 +91,7 @@ impl Member {
         Duration::from_micros(self.chance.pick(0..self.plan.every.as_micros().max(1) as u64))
     }
 
-    /// Commits one transaction, as often as it takes.
+    /// Commits one transaction, or reads in one, as often as it takes.
     async fn transact(&mut self, client: &Client) -> Result<()> {
         loop {
             match self.attempt(client).await {
@@ -96,6 +99,10 @@ impl Member {
                 // What a client must be ready for at any time.
                 Err(Error::Conflict(_) | Error::Disconnected(_) | Error::HistoryChanged) => {}
                 Err(Error::OutcomeUnknown(_)) => {}
+                Err(Error::Refused(refused)) if is_for_want_of_room(&refused) => {
+                    self.done.refused.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(LATER).await;
+                }
                 Err(error) => bail!("client {}: {error}", self.number),
             }
             if self.told.borrow().stop {
@@ -109,11 +116,14 @@ impl Member {
         self.let_in = self.now();
         let snapshot = client.snapshot().await?;
         if let Some(recorder) = &mut self.recorder {
-            recorder.begin(snapshot.before());
+            recorder.begin(self.since.elapsed(), snapshot.before());
             for _ in 0..READ {
                 let oid = Oid::new(FIRST + self.chance.pick(0..self.plan.clients as u64));
                 self.read(&snapshot, oid).await?;
             }
+        }
+        if !self.writes() {
+            return Ok(());
         }
         let oid = Oid::new(FIRST + self.number as u64);
         let base = self.read(&snapshot, oid).await?.map(|found| found.serial);
@@ -128,7 +138,7 @@ impl Member {
             found => found?,
         };
         if let Some(recorder) = &mut self.recorder {
-            recorder.read(oid, found.as_ref());
+            recorder.read(self.since.elapsed(), oid, found.as_ref());
         }
         Ok(found)
     }
@@ -143,16 +153,20 @@ impl Member {
         let mut transaction = client.begin(Metadata::default()).await?;
         transaction.store(oid, base, &data);
         if let Some(recorder) = &mut self.recorder {
-            recorder.commit(oid, base, &data);
+            recorder.commit(self.since.elapsed(), [(oid, base, &data[..])]);
         }
         let committed = transaction.commit().await;
         if let Some(recorder) = &mut self.recorder {
-            recorder.outcome(match &committed {
-                Ok(tid) => Outcome::Committed(*tid),
-                Err(Error::OutcomeUnknown(_)) => Outcome::Unknown,
-                Err(_) => Outcome::Refused,
-            });
+            recorder.outcome(self.since.elapsed(), &committed);
         }
-        committed.map(drop)
+        committed?;
+        self.done.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
+}
+
+/// Whether a disk is full, or a file must not grow.
+fn is_for_want_of_room(refused: &Refused) -> bool {
+    let told = refused.to_string();
+    told.contains("No space left") || told.contains("File too large")
 }

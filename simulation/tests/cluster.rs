@@ -42,21 +42,35 @@ fn answers_before_anybody_else_has_it_are_noticed() {
 #[cfg(tokio_unstable)]
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    // In processes of their own: numbers that are counted up within one go on in a second run.
-    let [one, other] = [(); 2].map(|()| {
-        let mut again = std::process::Command::new(std::env::current_exe().expect("this test"));
-        again.args([
-            "--exact",
-            "nothing_that_was_promised_is_gone_whatever_happens_to_whole_nodes",
-            "--nocapture",
-        ]);
-        again.env("STANDBY_SIMULATION_SEED", "3").env("RUST_LOG", "trace=info");
-        let said = again.output().expect("it runs");
-        assert!(said.status.success(), "{said:?}");
-        let said = String::from_utf8_lossy(&said.stdout).into_owned();
-        said.lines().filter(|line| line.contains("trace")).map(str::to_owned).collect::<Vec<_>>()
-    });
-    assert!(one.len() > 100, "it says what happens: {one:?}");
-    assert_eq!(one.iter().zip(&other).find(|(one, other)| one != other), None);
-    assert_eq!(one.len(), other.len());
+    for seed in 0..SEEDS_AGAIN {
+        // In processes of their own, as when a seed is replayed: what is random to each process is then another.
+        let [one, other] = [(); 2].map(|()| process(seed)).map(trace);
+        assert!(one.len() > 100, "it says what happens: {one:?}");
+        assert_eq!(one.iter().zip(&other).find(|(one, other)| one != other), None, "seed {seed}");
+        assert_eq!(one.len(), other.len(), "seed {seed}");
+    }
+}
+
+/// How many seeds are run again.
+#[cfg(tokio_unstable)]
+const SEEDS_AGAIN: u64 = 4;
+
+#[cfg(tokio_unstable)]
+fn process(seed: u64) -> std::process::Child {
+    std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "nothing_that_was_promised_is_gone_whatever_happens_to_whole_nodes", "--nocapture"])
+        .env("STANDBY_SIMULATION_SEED", seed.to_string())
+        .env("RUST_LOG", "trace=info,standby::peer=debug")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts")
+}
+
+/// What the process says has happened.
+#[cfg(tokio_unstable)]
+fn trace(process: std::process::Child) -> Vec<String> {
+    let said = process.wait_with_output().expect("it runs");
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success(), "{text}");
+    text.lines().filter(|line| line.contains("trace") || line.contains("peer")).map(str::to_owned).collect()
 }

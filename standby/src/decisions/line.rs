@@ -1,6 +1,6 @@
 //! Requests to another voter, on a connection that is made when it is needed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -55,13 +55,13 @@ pub struct NoAnswer {
     reason: String,
 }
 
-/// The lines of a node, one to each address. Clones are the same.
+/// The lines of a node, one to each address; given up in this order. Clones are the same.
 #[derive(Clone)]
 pub(super) struct Lines {
     identity: Arc<Identity>,
     from: NodeId,
     charter: watch::Receiver<Option<Charter>>,
-    lines: Arc<std::sync::Mutex<HashMap<String, Line>>>,
+    lines: Arc<std::sync::Mutex<BTreeMap<String, Line>>>,
 }
 
 impl Lines {

@@ -1,6 +1,6 @@
 //! What goes over the connection of a client: commands out, replies and pushes in, in the order in which they come.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ const TICKS: u32 = 4;
 /// The number of pings, which no call has.
 const PING: i64 = 0x7fff_ffff;
 
-type Loads = HashMap<(Oid, Tid), Vec<oneshot::Sender<Result<Option<Revision>, Error>>>>;
+type Loads = BTreeMap<(Oid, Tid), Vec<oneshot::Sender<Result<Option<Revision>, Error>>>>;
 
 pub(super) struct Traffic<'a> {
     pub(super) connection: Connection,
     pub(super) shared: &'a Shared,
     pub(super) dialer: &'a mut Dialer,
-    calls: HashMap<i64, Waiting>,
+    calls: BTreeMap<i64, Waiting>,
     loads: Loads,
 }
 
@@ -42,7 +42,7 @@ struct Waiting {
 
 impl<'a> Traffic<'a> {
     pub(super) fn new(connection: Connection, shared: &'a Shared, dialer: &'a mut Dialer) -> Self {
-        Self { connection, shared, dialer, calls: HashMap::new(), loads: HashMap::new() }
+        Self { connection, shared, dialer, calls: BTreeMap::new(), loads: BTreeMap::new() }
     }
 
     /// Goes on until the connection is gone; returns why. Those who wait for answers are told, and so are those whose

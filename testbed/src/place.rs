@@ -69,9 +69,15 @@ fn built(name: &'static str, shown: bool) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// What is built together for somebody who has just built the last of them: all of these want the same features of the
+/// packages below them then, none of which is built twice.
+const TOGETHER: [&str; 3] = ["standby", "standby-admin", "standby-testbed"];
+
 fn build(name: &str, shown: bool) -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let folder = profile_folder(&executable)?;
+    let is_release = folder.ends_with("release");
+    let packages = if is_release && TOGETHER.contains(&name) { &TOGETHER[..] } else { &[name] };
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What cargo tells those whom it runs: some build scripts would run again for it, and with them half of the build.
     let of_runs =
@@ -81,13 +87,16 @@ fn build(name: &str, shown: bool) -> Result<PathBuf> {
             build.env_remove(name);
         }
     }
-    build.args(["build", "--package", name, "--target-dir"]).arg(target_folder()?);
+    build.arg("build").arg("--target-dir").arg(target_folder()?);
+    for package in packages {
+        build.args(["--package", package]);
+    }
     if shown {
         build.stderr(Stdio::inherit());
     } else {
         build.arg("--quiet");
     }
-    if folder.ends_with("release") {
+    if is_release {
         build.arg("--release");
     }
     let output = build.current_dir(repository()).output();

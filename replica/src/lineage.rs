@@ -52,6 +52,10 @@ pub enum LineageError {
     /// The file could not be read or written.
     #[error("the lineage: {0}")]
     Io(#[from] io::Error),
+    /// The disk failed under the log ([`Storage::failure`]): whoever opens it anew may find transactions that nobody knows
+    /// of now, and these must not come to lie within another history.
+    #[error("where this copy comes from is not changed before it is opened anew: {0}")]
+    Failed(String),
 }
 
 impl Lineage {
@@ -136,6 +140,9 @@ impl Storage {
 
     /// Notes durably where this copy comes from.
     pub fn set_lineage(&self, lineage: &Lineage) -> Result<(), LineageError> {
+        if let Some(failure) = self.failure() {
+            return Err(LineageError::Failed(failure.to_owned()));
+        }
         lineage.write(&crate::open::lineage_path(self.path()))
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use replica::{
-    CommitError, Committed, Committer, NoProgress, Oid, OpenOptions, Publish, Storage, Tid, Transaction,
+    CommitError, Committed, Committer, Lineage, LineageError, NoProgress, Oid, OpenOptions, Publish, Storage,
+    Tid, Transaction,
 };
 use simulated_world::{Chance, Disk, Random, clock, later};
 use standby_simulation::rounds::{each_seed, first_noticed, variable};
@@ -363,4 +364,30 @@ fn a_disk_that_lies_is_noticed() {
     });
     let (seed, said) = noticed.expect("what was published and not kept is missed");
     println!("noticed, as it should be, with seed {seed}: {said}");
+}
+
+#[test]
+fn while_nobody_knows_what_is_on_the_disk_nothing_is_committed_and_the_lineage_stays() {
+    let mut world = World::new(0);
+    let site = world.open().expect("the power is on");
+    site.storage.set_lineage(&Lineage::default()).expect("all is well");
+    Disk::fail_syncs(LOG, true).expect("it is there");
+    let mut transaction = site.storage.begin();
+    transaction.store(Oid::new(1), b"not durable").expect("it is collected");
+    let reservation = site.storage.reserve(&transaction).expect("there is space");
+    site.committer.commit_here(1, transaction, reservation);
+    let answers = std::mem::take(&mut *site.answers.0.lock().expect("answers"));
+    assert!(matches!(answers[..], [Err(CommitError::Failed(_))]), "{answers:?}");
+    assert!(site.storage.failure().is_some_and(|why| why.contains("the disk has failed")));
+    assert_eq!(site.storage.last_tid(), Tid::ZERO, "nobody is shown it");
+
+    let other = Lineage { unfinished: true, ..Lineage::default() };
+    let refused = site.storage.set_lineage(&other).expect_err("it may be there when it is opened anew");
+    assert!(matches!(refused, LineageError::Failed(_)), "{refused}");
+    Disk::fail_syncs(LOG, false).expect("it is there");
+    site.storage.set_lineage(&other).expect_err("that is not known any better now");
+    drop(site);
+    let (storage, _) = Storage::open(Path::new(LOG), &OpenOptions::default(), &NoProgress).expect("it opens");
+    assert_eq!(storage.lineage().expect("readable"), Lineage::default());
+    storage.set_lineage(&other).expect("all is well");
 }

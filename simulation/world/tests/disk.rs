@@ -138,3 +138,25 @@ fn a_disk_that_lies_loses_what_was_synced() {
     restart(&disk, nothing_survives);
     assert!(!fs::exists("/disk/log").expect("on"));
 }
+
+#[test]
+fn what_could_not_be_synced_waits() {
+    let disk = disk();
+    let mut file = fs::File::create("/disk/log").expect("made");
+    file.sync_all().expect("synced");
+    fs::File::open("/disk").expect("the folder").sync_all().expect("synced");
+    Disk::fail_syncs("/disk/log", true).expect("there");
+    file.write_all(b"one").expect("written");
+    file.sync_data().expect_err("the disk fails");
+    assert_eq!(fs::read("/disk/log").expect("there"), b"one");
+    restart(&disk, nothing_survives);
+    assert_eq!(fs::read("/disk/log").expect("there"), b"");
+
+    let file = fs::OpenOptions::new().write(true).open("/disk/log").expect("there");
+    file.write_at(b"two", 0).expect("written");
+    file.sync_data().expect_err("it still fails");
+    Disk::fail_syncs("/disk/log", false).expect("there");
+    file.sync_data().expect("synced");
+    restart(&disk, nothing_survives);
+    assert_eq!(fs::read("/disk/log").expect("there"), b"two");
+}

@@ -75,7 +75,7 @@ pub fn plan(own: &Have, sink: &Have, recovery: Recovery, recovering: Option<Tid>
     if common >= sink.last.tid {
         return go_on(sink.last, known);
     }
-    if sink.epochs.newest() == own.epochs.newest() {
+    if sink.epochs.newest() == own.epochs.newest() && own.epochs.survives(sink.last.tid) {
         let (sinks, owns) = (sink.last.tid, own.last.tid);
         return Step::Wait(format!("you have transactions up to {sinks}, and this node only up to {owns}"));
     }
@@ -118,5 +118,42 @@ fn fork(common: Tid, sink: &Have, known: Known) -> Step {
         Some(None) => {
             Step::Refuse(format!("transaction {} is unknown there: not a copy of this storage", own.tid))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica::Epoch;
+
+    use super::*;
+
+    fn have(last: u64, epochs: &[(u64, u64, u64)]) -> Have {
+        let epoch = |&(epoch, boundary, fork): &(u64, u64, u64)| {
+            let (boundary, fork) = (Tid::new(boundary), Tid::new(fork));
+            Epoch { epoch, boundary, fork, node: "n".to_owned() }
+        };
+        let place = |tid| Place { tid: Tid::new(tid), checksum: Checksum::ZERO };
+        let epochs = Epochs::new(epochs.iter().map(epoch).collect()).expect("they fit");
+        Have { first: place(1), last: place(last), epochs }
+    }
+
+    fn planned(own: &Have, sink: &Have) -> Step {
+        plan(own, sink, Recovery::Full, None, Known::default())
+    }
+
+    #[test]
+    fn who_has_more_of_the_same_epoch_is_waited_for() {
+        let epochs = [(1, 10, 0), (2, 30, 20)];
+        let step = planned(&have(35, &epochs), &have(40, &epochs));
+        assert!(matches!(step, Step::Wait(_)), "{step:?}");
+    }
+
+    #[test]
+    fn what_lies_between_a_fork_and_its_boundary_is_lost_whoever_knows_of_them() {
+        let epochs = [(1, 10, 0), (2, 30, 20)];
+        let (own, sink) = (have(40, &epochs), have(25, &epochs));
+        assert_eq!(planned(&own, &sink), Step::Look(Tid::new(20)), "it is to go back to the fork");
+        let sink = have(25, &epochs[..1]);
+        assert_eq!(planned(&own, &sink), Step::Look(Tid::new(20)), "so it is where it does not know yet");
     }
 }

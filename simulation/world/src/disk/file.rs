@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Random;
@@ -22,6 +23,8 @@ struct State {
     mode: u32,
     exclusive: Option<u64>,
     shared: BTreeSet<u64>,
+    /// It cannot be synced.
+    fails: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +58,7 @@ impl Default for FileNode {
             mode: 0o644,
             exclusive: None,
             shared: BTreeSet::new(),
+            fails: false,
         };
         Self { state: Mutex::new(state) }
     }
@@ -99,12 +103,20 @@ impl FileNode {
         state.since.push(change);
     }
 
-    pub(crate) fn sync(&self) {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         let mut guard = self.state();
         let state = &mut *guard;
+        if state.fails {
+            return Err(io::Error::other("the disk has failed"));
+        }
         for change in state.since.drain(..) {
             change.apply(&mut state.kept);
         }
+        Ok(())
+    }
+
+    pub(crate) fn fail(&self, fails: bool) {
+        self.state().fails = fails;
     }
 
     pub(crate) fn crash(&self, random: &mut dyn Random) {

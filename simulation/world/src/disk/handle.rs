@@ -115,7 +115,7 @@ impl Handle {
         self.disk.change()?;
         if self.disk.keeps() {
             match &self.node {
-                Node::File(file) => file.sync(),
+                Node::File(file) => file.sync()?,
                 Node::Folder(folder) => folder.sync(),
             }
         }

@@ -113,6 +113,19 @@ impl Disk {
         self.shared.lies.store(lies, Ordering::SeqCst);
     }
 
+    /// From now on (or not any more) a file cannot be synced: that fails, and what was changed waits.
+    ///
+    /// # Errors
+    /// It is not there.
+    ///
+    /// # Panics
+    /// No disk is there.
+    pub fn fail_syncs(path: impl AsRef<Path>, fails: bool) -> io::Result<()> {
+        let (_, node) = Self::find(path.as_ref())?;
+        node.file()?.fail(fails);
+        Ok(())
+    }
+
     /// How often something was synced.
     pub fn syncs(&self) -> u64 {
         self.shared.syncs.load(Ordering::Relaxed)

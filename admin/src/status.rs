@@ -47,6 +47,10 @@ fn show_storage(text: &mut String, storage: &StorageStatus) {
     let StorageStatus { name, clients, epoch, last_tid, log_bytes, .. } = storage;
     let last = storage.last_time.map_or("empty".to_owned(), moment);
     text.push_str(&format!("storage {name}: {state}\n"));
+    if let Some(failure) = &storage.failure {
+        text.push_str(&format!("  {}: {failure}\n", attention("DISK FAILED")));
+        text.push_str("  nothing more is written until the node is started anew: look at its disk first\n");
+    }
     let mut line = |key: &str, value: String| {
         let room = " ".repeat(16 - style::plain(key).len());
         text.push_str(&format!("  {key}{room}{value}\n"));

@@ -82,6 +82,9 @@ fn state(node: &MemberStatus) -> String {
             text.push_str(&format!(", {}", caution(word)));
         }
     }
+    if node.disk_failed {
+        text.push_str(&format!(", {}", attention("DISK FAILED")));
+    }
     if node.clock_off {
         text.push_str(&format!(", {}", attention("CLOCK OFF")));
     }
@@ -113,6 +116,7 @@ mod tests {
             lag_seconds: Some(0.0),
             clock_ahead_seconds: None,
             clock_off: false,
+            disk_failed: false,
             version: None,
             peer: None,
             zeo: None,
@@ -155,13 +159,14 @@ mod tests {
         let flapping =
             MemberStatus { flapping: true, gone: 4, clock_off: true, ..node("c", MemberState::Alive) };
         let primary = MemberStatus { role: Some(Role::Primary), ..node("a", MemberState::Alive) };
+        let failed = MemberStatus { disk_failed: true, ..node("e", MemberState::Alive) };
         let view = View {
             epoch: 3,
             primary: Some("a".into()),
             no_failover: Some("no automatic failover: because".into()),
             clock_ahead_seconds: Some(-61.0),
             clock_off: true,
-            nodes: vec![primary, node("b", MemberState::Failed), flapping, never],
+            nodes: vec![primary, node("b", MemberState::Failed), flapping, never, failed],
         };
         assert_eq!(
             style::plain(&shown("plone", &view)),
@@ -172,7 +177,8 @@ mod tests {
              \x20 a     local  primary  alive                                         3  1970-01-01 00:00:01 UTC  0.0 s\n\
              \x20 b     local  replica  FAILED for 12 s                               3  1970-01-01 00:00:01 UTC  0.0 s\n\
              \x20 c     local  replica  alive, FLAPPING: gone 4 times, CLOCK OFF      3  1970-01-01 00:00:01 UTC  0.0 s\n\
-             \x20 d     local  -        NEVER SEEN                                    -                        -      -\n"
+             \x20 d     local  -        NEVER SEEN                                    -                        -      -\n\
+             \x20 e     local  replica  alive, DISK FAILED                            3  1970-01-01 00:00:01 UTC  0.0 s\n"
         );
     }
 }

@@ -137,6 +137,9 @@ pub struct MemberStatus {
     pub clock_ahead_seconds: Option<f64>,
     /// It says that its clock is off.
     pub clock_off: bool,
+    /// It says that its disk has failed: it takes nothing until it is started anew, and is not promoted.
+    #[serde(default)]
+    pub disk_failed: bool,
     /// The version of its program.
     pub version: Option<String>,
     /// Where other nodes reach it, HOST:PORT.
@@ -184,6 +187,9 @@ pub struct StorageStatus {
     pub name: String,
     /// Whether it is served.
     pub state: CopyState,
+    /// Why nothing more is written to it, until the node is started anew; `None`: it is.
+    #[serde(default)]
+    pub failure: Option<String>,
     /// Its last transaction that was published.
     pub last_tid: String,
     /// When that was committed; `None` where there is none.

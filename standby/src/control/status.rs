@@ -58,6 +58,7 @@ fn of_copy(copy: &Copy, follows: bool) -> Result<StorageStatus, ReadError> {
             Readiness::Behind => CopyState::Behind,
             Readiness::Closed => CopyState::Incomplete,
         },
+        failure: service.storage().failure().map(str::to_owned),
         last_tid: last.to_string(),
         last_time: (last > Tid::ZERO).then(|| last.unix_seconds()),
         epoch: epochs.as_slice().iter().rfind(|epoch| epoch.boundary <= last).map_or(0, |epoch| epoch.epoch),

@@ -53,6 +53,7 @@ fn of_member(row: &Row<'_>, decided: &Decided, own_peer: Option<&str>) -> Member
         lag_seconds: record.map(|record| f64::from(record.lag_ms) / 1_000.0),
         clock_ahead_seconds: row.seen.and_then(|seen| seen.clock_ahead_ms(now)).map(seconds),
         clock_off: record.is_some_and(|record| record.clock_off),
+        disk_failed: record.is_some_and(|record| record.disk_failed),
         version: record.map(|record| record.version.clone()),
         peer: match row.presence {
             Presence::Here => own_peer.map(str::to_owned),

@@ -38,7 +38,7 @@ impl Voter {
         let address = listener.address().expect("bound").to_string();
         let path = folder.join(format!("{name}.redb"));
         let (lasts, known) = (Vec::new(), Vec::new());
-        let standing = Standing { ready: true, clock_off: false, epoch: 7, lasts, known };
+        let standing = Standing { ready: true, clock_off: false, disk_failed: false, epoch: 7, lasts, known };
         let standing = move || standing.clone();
         let Started { decisions, decided, news, .. } =
             Decisions::start(&path, identity, |_| PACE, standing).await.expect("it starts");

@@ -20,6 +20,9 @@ pub struct Standing {
     /// Its wall clock is far from the other nodes': it is not promoted, since tids are timestamps. What it has counts.
     #[serde(default)]
     pub clock_off: bool,
+    /// Its disk has failed: it takes nothing any more, and is not promoted. What it has counts.
+    #[serde(default)]
+    pub disk_failed: bool,
     /// The epoch that wrote its end.
     pub epoch: u64,
     /// Its last transactions, storage by storage, in the order of their names.
@@ -28,6 +31,13 @@ pub struct Standing {
     /// The last transactions that it knows others to have, in the same order. Where nothing is known: none.
     #[serde(default, with = "numbers")]
     pub known: Vec<Tid>,
+}
+
+impl Standing {
+    /// It could be the primary.
+    fn is_fit(&self) -> bool {
+        self.ready && !self.clock_off && !self.disk_failed
+    }
 }
 
 /// Tids as numbers.
@@ -121,7 +131,7 @@ fn best_of(
     may_be: impl Fn(&NodeId) -> bool,
 ) -> Result<NodeId, Nobody> {
     let candidates = decided.candidates().filter(|(node, _)| may_be(node)).filter_map(|(node, member)| {
-        let standing = answers.get(&node).filter(|standing| standing.ready && !standing.clock_off)?;
+        let standing = answers.get(&node).filter(|standing| standing.is_fit())?;
         Some((node, member, standing))
     });
     // Of names, the first.
@@ -192,6 +202,7 @@ mod tests {
         let standing = |epoch, last| Standing {
             ready: true,
             clock_off: false,
+            disk_failed: false,
             epoch,
             lasts: vec![Tid::new(last)],
             known: Vec::new(),
@@ -216,18 +227,36 @@ mod tests {
     }
 
     #[test]
-    fn a_node_whose_clock_is_off_is_not_promoted_and_what_it_has_counts() {
-        let with_node_3_off = |list: &[(u64, u64, u64)]| {
-            let mut answers = answers(list);
-            answers.get_mut(&NodeId(3)).expect("there").clock_off = true;
-            answers
-        };
-        let further = with_node_3_off(&[(2, 1, 9), (3, 1, 10), (4, 1, 8)]);
-        assert_eq!(choose(&decided(0), &further), Ok(NodeId(2)));
-        assert_eq!(choose(&decided(1), &further), Err(Nobody::NoneHasEverything));
-        let level = with_node_3_off(&[(2, 1, 10), (3, 1, 10), (4, 1, 8)]);
-        assert_eq!(choose(&decided(1), &level), Ok(NodeId(2)), "its answer is one of those that are needed");
-        assert_eq!(choose(&decided(0), &with_node_3_off(&[(3, 1, 9)])), Err(Nobody::NoCandidate));
+    fn a_node_whose_clock_is_off_or_whose_disk_has_failed_is_not_promoted_and_what_it_has_counts() {
+        let spoils: [fn(&mut Standing); 2] =
+            [|standing| standing.clock_off = true, |standing| standing.disk_failed = true];
+        for spoil in spoils {
+            let with_node_3_unfit = |list: &[(u64, u64, u64)]| {
+                let mut answers = answers(list);
+                spoil(answers.get_mut(&NodeId(3)).expect("there"));
+                answers
+            };
+            let further = with_node_3_unfit(&[(2, 1, 9), (3, 1, 10), (4, 1, 8)]);
+            assert_eq!(choose(&decided(0), &further), Ok(NodeId(2)));
+            assert_eq!(choose(&decided(1), &further), Err(Nobody::NoneHasEverything));
+            let level = with_node_3_unfit(&[(2, 1, 10), (3, 1, 10), (4, 1, 8)]);
+            assert_eq!(
+                choose(&decided(1), &level),
+                Ok(NodeId(2)),
+                "its answer is one of those that are needed"
+            );
+            assert_eq!(choose(&decided(0), &with_node_3_unfit(&[(3, 1, 9)])), Err(Nobody::NoCandidate));
+        }
+    }
+
+    #[test]
+    fn a_primary_whose_disk_has_failed_says_what_was_acknowledged() {
+        let mut answers = answers(&[(1, 1, 10), (2, 1, 10)]);
+        answers.get_mut(&NodeId(1)).expect("there").disk_failed = true;
+        assert_eq!(choose(&decided(1), &answers), Ok(NodeId(2)), "it has all that the primary has");
+        answers.get_mut(&NodeId(2)).expect("there").lasts = vec![Tid::new(9)];
+        assert_eq!(choose(&decided(1), &answers), Err(Nobody::NoneHasEverything));
+        assert_eq!(choose(&decided(0), &answers), Ok(NodeId(2)));
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub enum Event {
         /// The epoch.
         epoch: u64,
     },
+    /// The disk of a copy has failed: nothing can be committed to it until it is opened anew.
+    DiskFailed,
     /// An operator wants this node, the primary, to hand over to another.
     HandOver {
         /// To whom.
@@ -342,6 +344,12 @@ impl Failover {
                 if matches!(&self.role, Role::Primary(leader) if leader.epoch == epoch) {
                     self.stop(&mut actions);
                     self.role = Role::watching(clock.now + self.timing().lease * 10);
+                }
+            }
+            Event::DiskFailed => {
+                if let Role::Primary(_) = self.role {
+                    self.stop(&mut actions);
+                    self.role = Role::watching(Duration::ZERO);
                 }
             }
             Event::Caught(decided) => {

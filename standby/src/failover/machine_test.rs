@@ -81,3 +81,31 @@ fn what_a_primary_has_proposed_it_knows_also_after_it_has_caught_up() {
     assert_eq!(other.lease_until(), Some(Duration::from_secs(1)));
     assert!(other.may_commit(Duration::from_millis(999)) && !other.may_commit(Duration::from_secs(1)));
 }
+
+#[test]
+fn a_primary_whose_disk_fails_gives_its_lease_back_and_takes_part_in_looking_for_another() {
+    let mut failover = primary();
+    let lease = proposed(&failover.handle(clock(400), tick())).expect("a lease");
+    failover.handle(clock(410), Event::Decided(lease));
+    failover.handle(clock(420), Event::Begun { epoch: 1 });
+    assert!(failover.may_commit(Duration::from_millis(430)));
+    let actions = failover.handle(clock(430), Event::DiskFailed);
+    let mark = LeaseMark { epoch: 1, seq: 2 };
+    let release = Entry::Release { mark, start: 7 };
+    assert_eq!(actions, [Action::Close, Action::Propose(release.clone())]);
+    assert!(!failover.may_commit(Duration::from_millis(430)));
+    assert_eq!(failover.handle(clock(440), Event::DiskFailed), [], "it has done so");
+    assert_eq!(failover.handle(clock(450), tick()), [], "others may not know yet that the lease is over");
+    failover.handle(clock(460), Event::Decided(release));
+    assert_eq!(failover.handle(clock(470), tick()), [Action::Ask { round: 1 }]);
+    let standing = Standing {
+        ready: true,
+        clock_off: false,
+        disk_failed: true,
+        epoch: 1,
+        lasts: vec![Tid::new(9)],
+        known: Vec::new(),
+    };
+    assert_eq!(failover.handle(clock(480), Event::Answered { round: 1, node: ME, standing }), []);
+    assert_eq!(failover.why_nobody(), Some(Nobody::NoCandidate), "itself it does not choose");
+}

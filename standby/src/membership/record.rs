@@ -21,6 +21,8 @@ pub struct Record {
     pub whole: bool,
     /// Its clock is off.
     pub clock_off: bool,
+    /// Its disk has failed: it takes nothing any more.
+    pub disk_failed: bool,
     /// The epoch that wrote its end.
     pub epoch: u64,
     /// The greatest of the last tids of its storages.
@@ -39,6 +41,7 @@ pub struct Record {
 
 const WHOLE: u8 = 1;
 const CLOCK_OFF: u8 = 2;
+const DISK_FAILED: u8 = 4;
 
 impl Record {
     /// Its bytes, [`RECORD_BYTES_MAX`] at most. Addresses that are too long to be told are left out.
@@ -49,8 +52,9 @@ impl Record {
             Part::Primary => 2,
             Part::Witness => 3,
         };
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-        let mut bytes = vec![VERSION, part, flag(self.whole, WHOLE) | flag(self.clock_off, CLOCK_OFF)];
+        let flags = [(self.whole, WHOLE), (self.clock_off, CLOCK_OFF), (self.disk_failed, DISK_FAILED)];
+        let flags = flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit);
+        let mut bytes = vec![VERSION, part, flags];
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.extend_from_slice(&self.last_tid.to_bytes());
         bytes.extend_from_slice(&self.lag_ms.to_be_bytes());
@@ -81,6 +85,7 @@ impl Record {
             part,
             whole: flags & WHOLE != 0,
             clock_off: flags & CLOCK_OFF != 0,
+            disk_failed: flags & DISK_FAILED != 0,
             epoch: reader.u64()?,
             last_tid: Tid::new(reader.u64()?),
             lag_ms: reader.u32()?,
@@ -97,6 +102,7 @@ impl Record {
             part: Part::Undecided,
             whole: false,
             clock_off: false,
+            disk_failed: false,
             epoch: 0,
             last_tid: Tid::ZERO,
             lag_ms: 0,
@@ -125,6 +131,7 @@ mod tests {
             part: Part::Replica,
             whole: true,
             clock_off: false,
+            disk_failed: false,
             epoch: 3,
             last_tid: Tid::new(0x040d_29aa_5046_06a5),
             lag_ms: 1_500,

@@ -52,7 +52,7 @@ pub(super) async fn create(config: &NodeConfig, identity: Arc<Identity>, epoch: 
         bail!("this node belongs to a cluster already ({known})");
     }
     let (lasts, known) = (Vec::new(), Vec::new());
-    let nobody = Standing { ready: false, clock_off: false, epoch: 0, lasts, known };
+    let nobody = Standing { ready: false, clock_off: false, disk_failed: false, epoch: 0, lasts, known };
     let nobody = move || nobody.clone();
     let Started { decisions, .. } = start(config, identity, nobody).await?;
     let created = complete(config, &decisions, &founding).await;

@@ -77,10 +77,16 @@ pub(super) fn standing(copies: &Copies, clock_off: bool) -> Standing {
     Standing {
         ready: !lineages.is_empty() && lineages.iter().all(|lineage| lineage.is_whole()),
         clock_off,
+        disk_failed: has_failed(copies),
         epoch: epochs.min().unwrap_or(0),
         lasts,
         known: copies.values().map(|copy| copy.progress().borrow().upstream.unwrap_or_default()).collect(),
     }
+}
+
+/// Nothing more can be committed to one of them, until it is opened anew.
+fn has_failed(copies: &Copies) -> bool {
+    copies.values().any(|copy| copy.service().storage().failure().is_some())
 }
 
 fn clock() -> Clock {
@@ -109,6 +115,14 @@ pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::
         goings: BTreeMap::new(),
     };
     conductor.act(actions);
+    let mut failures = JoinSet::new();
+    for copy in conductor.stage.copies.values() {
+        let (service, events) = (copy.service().clone(), conductor.events.clone());
+        failures.spawn(async move {
+            service.failed().await;
+            let _ = events.send(Event::DiskFailed);
+        });
+    }
     let tick = conductor.machine.timing().lease / 40;
     let mut ticks = tokio::time::interval(tick.clamp(Duration::from_millis(5), Duration::from_millis(50)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,7 +138,12 @@ pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::
                     return;
                 }
             },
-            Some(event) = happened.recv() => event,
+            Some(event) = happened.recv() => {
+                if event == Event::DiskFailed {
+                    error!("the disk of this node has failed: it commits nothing more until it is started anew");
+                }
+                event
+            }
             Some(ordered) = orders.recv() => {
                 conductor.obey(ordered);
                 continue;
@@ -140,9 +159,13 @@ pub(super) async fn conduct(started: Started, stage: Stage, mut stopped: watch::
                 continue;
             }
             _ = ticks.tick() => {
-                let copies = &conductor.stage.copies;
+                let copies = conductor.stage.copies.clone();
+                // Also where nothing is committed any more for another reason, and each time when this node is promoted.
+                if has_failed(&copies) {
+                    conductor.handle(Event::DiskFailed);
+                }
                 let confirmed = copies.values().map(|copy| copy.service().confirmed()).min().flatten();
-                Event::Tick { used: used(copies), confirmed }
+                Event::Tick { used: used(&copies), confirmed }
             }
             () = stops(&mut stopped) => {
                 conductor.handle(Event::Stop);
@@ -425,6 +448,12 @@ impl Conductor {
         }
         if !standing(&self.stage.copies, false).ready {
             return Err("this node has no whole copy".to_owned());
+        }
+        if has_failed(&self.stage.copies) {
+            return Err(
+                "the disk of this node has failed, and nothing can be committed before it is started anew"
+                    .to_owned(),
+            );
         }
         warn!(%by, "an operator goes on with this node, without the majority of the voters");
         self.stage.refound.send_replace(Some(by));

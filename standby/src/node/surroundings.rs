@@ -122,6 +122,7 @@ impl Herald {
                 part,
                 whole: standing.ready,
                 clock_off,
+                disk_failed: standing.disk_failed,
                 epoch: standing.epoch,
                 last_tid: standing.lasts.iter().copied().max().unwrap_or_default(),
                 lag_ms: lag_ms.unwrap_or(0).try_into().unwrap_or(u32::MAX),

@@ -89,6 +89,8 @@ struct Exchange {
     locks: Mutex<Locks>,
     /// The last transaction that is durable.
     tip: watch::Sender<Tid>,
+    /// Nothing more can be committed.
+    failed: watch::Sender<bool>,
     gate: Mutex<Gate>,
     /// Who is told of transactions that come from another node.
     applied: Mutex<Option<mpsc::UnboundedSender<Applied>>>,
@@ -114,6 +116,7 @@ impl Service {
             publications,
             locks: Mutex::default(),
             tip: watch::Sender::new(storage.last_tid()),
+            failed: watch::Sender::new(false),
             gate: Mutex::default(),
             applied: Mutex::default(),
         });
@@ -166,6 +169,12 @@ impl Service {
     /// The last transaction that is durable, as it changes: published, or about to be.
     pub fn tip(&self) -> watch::Receiver<Tid> {
         self.0.exchange.tip.subscribe()
+    }
+
+    /// Waits until a commit finds out that nothing more can be committed ([`replica::Storage::failure`]).
+    pub async fn failed(&self) {
+        // Who would say so is there as long as this is.
+        let _ = self.0.exchange.failed.subscribe().wait_for(|failed| *failed).await;
     }
 
     /// Counters.
@@ -383,6 +392,9 @@ impl Publish for Exchange {
     }
 
     fn failed(&self, tag: u64, reason: &CommitError) {
+        if matches!(reason, CommitError::Failed(_)) {
+            self.failed.send_replace(true);
+        }
         let owner = self.lock_table().committed(tag);
         if Self::is_applied(owner) {
             self.tell_applied(Applied { count: 1, outcome: Err(reason.clone()) });

@@ -40,6 +40,7 @@ fn measured() -> Measured {
     let storage = StorageStatus {
         name: "1".into(),
         state: CopyState::Serving,
+        failure: None,
         last_tid: "01".into(),
         last_time: Some(12.0),
         epoch: 3,
@@ -69,6 +70,7 @@ fn measured() -> Measured {
         lag_seconds: None,
         clock_ahead_seconds: None,
         clock_off: false,
+        disk_failed: false,
         version: None,
         peer: None,
         zeo: None,

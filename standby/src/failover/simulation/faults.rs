@@ -10,7 +10,7 @@ impl World {
     /// Something goes wrong, or right again.
     pub(super) fn disturb(&mut self) {
         let node = self.random.pick(self.sites.len());
-        let kinds = if self.changes { 16 } else { 14 };
+        let kinds = 14 + if self.changes { 2 } else { 0 } + u64::from(self.disks_fail);
         match self.random.below(kinds) {
             0 | 1 => self.crash(node, false),
             2 => {
@@ -37,7 +37,8 @@ impl World {
                 self.sites[node].skew_micros =
                     (self.sites[node].skew_micros + jump).clamp(-3_000_000, 3_000_000);
             }
-            14 | 15 => self.change(node),
+            14 | 15 if self.changes => self.change(node),
+            14.. => self.fail_disk(node),
             _ => self.heal(),
         }
         let next = self.random.millis(20, 1500);
@@ -63,6 +64,14 @@ impl World {
         let down =
             if self.random.one_in(3) { self.random.millis(0, 6000) } else { self.random.millis(0, 400) };
         self.later(down, Happening::Start { node });
+    }
+
+    /// What it writes from now on is not durable, and it knows; until somebody starts it anew.
+    fn fail_disk(&mut self, node: usize) {
+        self.trace(|| format!("the disk of {} fails", self.sites[node].name));
+        if let Some(memory) = &mut self.sites[node].memory {
+            memory.disk_failed = true;
+        }
     }
 
     /// Its links fail, in both directions or in one.
@@ -103,6 +112,9 @@ impl World {
         }
         for node in 0..self.sites.len() {
             self.sites[node].paused_until = Duration::ZERO;
+            if self.sites[node].has_failed() {
+                self.go_down(node, false);
+            }
             if !self.sites[node].up {
                 self.later(Duration::ZERO, Happening::Start { node });
             }

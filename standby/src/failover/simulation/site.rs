@@ -45,6 +45,8 @@ pub(super) struct Disk {
     pub(super) applied: usize,
     /// It had everything of its upstream once.
     pub(super) whole: bool,
+    /// Written when the disk failed: who starts it anew may find it, or not.
+    pub(super) unsynced: Option<Transaction>,
 }
 
 pub(super) struct Memory {
@@ -63,6 +65,8 @@ pub(super) struct Memory {
     pub(super) lacked: Vec<Duration>,
     /// What the replicas have.
     pub(super) acknowledged: BTreeMap<NodeId, Tid>,
+    /// Its disk has failed: until it is started anew, nothing is written any more.
+    pub(super) disk_failed: bool,
 }
 
 impl Site {
@@ -92,10 +96,15 @@ impl Site {
         Standing {
             ready: self.has_copy && self.disk.whole,
             clock_off: false,
+            disk_failed: self.has_failed(),
             epoch: self.disk.epochs.up_to(last).newest(),
             lasts: vec![last],
             known: vec![self.heard()],
         }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.disk_failed)
     }
 
     /// The same, as it says it when it is asked; what it lacked then is remembered.

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) acks: usize,
     /// An operator changes settings, and takes nodes out.
     pub(super) changes: bool,
+    /// Disks fail, and nodes know.
+    pub(super) disks_fail: bool,
     /// What the whole log amounts to.
     pub(super) decided: Decided,
     pub(super) may_lose_disk: bool,
@@ -147,6 +149,7 @@ impl World {
                 Broken::Nothing => random.one_in(2),
                 broken => broken == Broken::ShorterLease, // the others are noticed sooner without
             },
+            disks_fail: broken == Broken::Nothing && random.one_in(2),
             decided,
             random,
             now: Duration::from_secs(1),
@@ -314,6 +317,9 @@ impl World {
                         let entry = Entry::Join { node: id, member: member(&site.name, site.has_copy) };
                         self.act(node, vec![Action::Propose(entry)]);
                     }
+                    if self.sites[node].has_failed() {
+                        self.tell(node, Event::DiskFailed);
+                    }
                     self.tell(node, Event::Tick { used, confirmed });
                     let next = self.random.millis(10, 50);
                     self.later(next, Happening::Tick { node, starts });
@@ -397,6 +403,7 @@ impl World {
             return;
         }
         let random = self.random.next();
+        self.find_unsynced(node);
         let site = &mut self.sites[node];
         site.up = true;
         site.starts += 1;
@@ -416,6 +423,7 @@ impl World {
             heard: Tid::ZERO,
             lacked: Vec::new(),
             acknowledged: BTreeMap::new(),
+            disk_failed: false,
         });
         self.trace(|| traced);
         self.act(node, actions);
@@ -423,6 +431,16 @@ impl World {
         self.later(Duration::ZERO, Happening::Apply { node, starts });
         if self.sites[node].has_copy {
             self.later(Duration::ZERO, Happening::Stream { node, starts });
+        }
+    }
+
+    /// What was written when the disk failed may be there.
+    fn find_unsynced(&mut self, node: usize) {
+        let site = &mut self.sites[node];
+        let written = site.disk.unsynced.take().filter(|written| written.tid > site.disk.last());
+        if let Some(transaction) = written.filter(|_| self.random.one_in(2)) {
+            self.tids.insert(transaction.tid, transaction.records.clone());
+            site.disk.log.push(transaction);
         }
     }
 
@@ -575,7 +593,11 @@ impl World {
         };
         let Some(source) = self.sites.iter().position(|site| site.id == follows) else { return };
         let cut = self.cut.contains(&(source, node)) || self.cut.contains(&(node, source));
-        if cut || !self.sites[source].up || self.sites[source].paused_until > self.now {
+        if cut
+            || self.sites[node].has_failed()
+            || !self.sites[source].up
+            || self.sites[source].paused_until > self.now
+        {
             return;
         }
         let most = self.random.pick(8);
@@ -602,6 +624,9 @@ impl World {
                 Duration::from_millis(20),
                 Happening::Begin { node, starts: self.sites[node].starts, epoch, above },
             );
+        }
+        if self.sites[node].has_failed() {
+            return self.tell(node, Event::CannotBegin { epoch });
         }
         let site = &mut self.sites[node];
         site.disk.begin(epoch, &site.name, above, clock.wall, broken);
@@ -641,7 +666,7 @@ impl World {
         let clock = site.clock(self.now);
         let (last, starts) = (site.disk.last(), site.starts);
         let Some(memory) = site.memory.as_mut().filter(|memory| memory.open && !memory.busy) else { return };
-        if memory.draining.is_some() {
+        if memory.draining.is_some() || memory.disk_failed {
             return;
         }
         let ceilings = memory.machine.ceilings();
@@ -669,6 +694,10 @@ impl World {
         memory.busy = false;
         if transaction.tid <= site.disk.last() || memory.follows.is_some() {
             return; // it follows another by now
+        }
+        if memory.disk_failed {
+            site.disk.unsynced = Some(transaction);
+            return;
         }
         let known = self.tids.insert(transaction.tid, transaction.records.clone());
         assert!(known.is_none_or(|known| known == transaction.records), "{} was used twice", transaction.tid);

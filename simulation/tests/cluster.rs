@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use standby_simulation::cluster::{Broken, run};
+use standby_simulation::cluster::{Broken, run, run_with_failing_disks};
 use standby_simulation::rounds::{each_seed, first_noticed};
 
 /// Shows what `RUST_LOG` asks for.
@@ -24,6 +24,14 @@ fn nothing_that_was_promised_is_gone_whatever_happens_to_whole_nodes() {
     each_seed("whatever_happens_to_whole_nodes", Duration::from_secs(40), |seed| {
         run(seed, Broken::Nothing);
     });
+}
+
+#[test]
+fn another_takes_the_place_of_a_primary_whose_disk_fails() {
+    log();
+    for seed in 0..2 {
+        run_with_failing_disks(seed);
+    }
 }
 
 #[test]

@@ -133,6 +133,8 @@ impl Member {
                     | Error::Unavailable(_)
                     | Error::OutcomeUnknown(_),
                 ) => {}
+                // The disk has failed under it, and read-write clients are not let go yet.
+                Err(Error::Refused(refused)) if refused.is("StorageError") => {}
                 Err(error) => return Err(format!("client {} was told: {error}", self.number)),
             }
             let pause = self.chance.millis(0, 300);

@@ -19,7 +19,7 @@ impl Cluster {
             self.pass(pause);
             let node = self.chance.below(self.nodes.len() as u64) as usize;
             let other = self.chance.below(self.nodes.len() as u64) as usize;
-            match self.chance.below(14) {
+            match self.chance.below(15) {
                 0..3 => self.crash(node),
                 3..6 => self.restart_somebody(),
                 6 | 7 if node != other => self.part(node, other),
@@ -29,6 +29,7 @@ impl Cluster {
                     operators += 1;
                     self.switch_over(node, operators);
                 }
+                14 => self.fail_disk(node),
                 _ => {}
             }
         }
@@ -39,12 +40,12 @@ impl Cluster {
         self.note("all is mended");
         self.repair();
         for node in 0..self.nodes.len() {
+            self.see_to_disk(node);
             if !self.nodes[node].is_up {
                 self.restart(node);
             }
         }
-        let before = self.clients.committed();
-        self.until("commits after all was mended", |cluster| cluster.clients.committed() > before + 5);
+        self.until_committed("commits after all was mended");
         self.clients.stop();
         self.until("the clients to stop", |cluster| cluster.clients.all_have_stopped());
         self.until("the same history everywhere", Self::all_have_the_same);
@@ -65,6 +66,38 @@ impl Cluster {
             self.note(format_args!("{} {how}", self.nodes[node].name));
             self.nodes[node].crash(&mut self.sim, &mut self.chance, power_fails);
         }
+    }
+
+    fn fail_disk(&mut self, node: usize) {
+        if self.nodes[node].is_up && !self.nodes[node].disk_fails() {
+            self.note(format_args!("the disk of {} fails", self.nodes[node].name));
+            self.nodes[node].fail_disk();
+        }
+    }
+
+    /// An operator stops a node whose disk has failed.
+    fn see_to_disk(&mut self, node: usize) {
+        if self.nodes[node].is_up && self.nodes[node].disk_fails() {
+            self.note(format_args!("{} is killed, since its disk has failed", self.nodes[node].name));
+            self.nodes[node].crash(&mut self.sim, &mut self.chance, false);
+        }
+    }
+
+    /// One disk after the other fails, of those who may be the primary: another takes its place each time.
+    pub(super) fn fail_disk_after_disk(&mut self) {
+        for node in 0..self.voters {
+            self.fail_disk(node);
+            self.until_committed(&format!("commits while the disk of {} fails", self.nodes[node].name));
+            self.see_to_disk(node);
+            self.restart(node);
+            self.pass(Duration::from_secs(5));
+        }
+    }
+
+    fn until_committed(&mut self, what: &str) {
+        // One may have been on its way.
+        let before = self.clients.committed();
+        self.until(what, |cluster| cluster.clients.committed() > before + 5);
     }
 
     fn restart_somebody(&mut self) {

@@ -62,6 +62,19 @@ pub fn run(seed: u64, broken: Broken) -> Trace {
     cluster.trace
 }
 
+/// Runs a cluster with this seed to which nothing happens but that one disk after the other fails. What has happened.
+///
+/// # Panics
+/// With what is not as it should be.
+pub fn run_with_failing_disks(seed: u64) -> Trace {
+    let mut cluster = Cluster::start(seed, Broken::Nothing);
+    cluster.settle_in();
+    cluster.fail_disk_after_disk();
+    cluster.heal();
+    cluster.judge();
+    cluster.trace
+}
+
 fn address(number: usize) -> IpAddr {
     Ipv4Addr::new(192, 168, 7, number as u8 + 1).into()
 }

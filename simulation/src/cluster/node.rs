@@ -1,7 +1,9 @@
 //! A node: the service on its disk, started again whenever that is wanted.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use simulated_world::{Chance, Disk, fs};
@@ -26,6 +28,8 @@ pub(super) struct Node {
     pub(super) address: IpAddr,
     pub(super) disk: Disk,
     pub(super) is_up: bool,
+    /// Its data file cannot be synced any more, until somebody sees to it.
+    disk_fails: Rc<Cell<bool>>,
 }
 
 impl Node {
@@ -42,8 +46,11 @@ impl Node {
         let disk = Disk::at(format!("/{name}"));
         let config = configuration(number, voters, acks, &name);
         let (clocks, trace, own) = (clocks.clone(), trace.clone(), name.clone());
+        let disk_fails = Rc::new(Cell::new(false));
+        let fails = Rc::clone(&disk_fails);
         sim.host(address(number), move || {
             let (config, clocks, trace, own) = (config.clone(), clocks.clone(), trace.clone(), own.clone());
+            let fails = Rc::clone(&fails);
             async move {
                 clocks.register(ahead);
                 let made = PathBuf::from(format!("/{own}/made"));
@@ -56,12 +63,15 @@ impl Node {
                 let (_stop, signals) = Signals::channel();
                 if let Err(error) = run(config, signals).await {
                     trace.note(clocks.elapsed(), format_args!("{own} ended: {error:#}"));
+                    if fails.get() {
+                        return Ok(());
+                    }
                     return Err(format!("{own} ended: {error:#}").into());
                 }
                 Ok(())
             }
         });
-        Self { name, address: address(number), disk, is_up: true }
+        Self { name, address: address(number), disk, is_up: true, disk_fails }
     }
 
     /// The power fails, or only the process dies.
@@ -75,8 +85,22 @@ impl Node {
         self.is_up = false;
     }
 
+    /// What is written to its data file from now on cannot be made durable.
+    pub(super) fn fail_disk(&mut self) {
+        if Disk::fail_syncs(self.log(), true).is_ok() {
+            self.disk_fails.set(true);
+        }
+    }
+
+    pub(super) fn disk_fails(&self) -> bool {
+        self.disk_fails.get()
+    }
+
     pub(super) fn restart(&mut self, sim: &mut Sim<'static>) {
         self.disk.start();
+        if self.disk_fails.replace(false) {
+            Disk::fail_syncs(self.log(), false).expect("the file is there");
+        }
         sim.bounce(self.address);
         self.is_up = true;
     }

@@ -1,15 +1,14 @@
-//! A wall clock of its own for a process, which can be set while that runs. Its monotonic clocks stay right.
-//!
-//! That is 30 lines of C (`clock/ahead.c`) between the process and the system's `clock_gettime`, made with the C compiler
-//! that Rust links with, and preloaded.
+//! A wall clock of its own for a process, which can be set while that runs ([`preload`](crate::preload)). Its monotonic clocks
+//! stay right.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+
+use crate::preload;
 
 /// A clock.
 #[derive(Clone, Debug)]
@@ -24,14 +23,7 @@ impl Clock {
     /// # Errors
     /// There is no C compiler; the error says so.
     pub fn new(folder: &Path, name: &str) -> Result<Self> {
-        let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
-        if !library.exists() {
-            std::fs::write(&source, include_str!("clock/ahead.c"))?;
-            let mut compile = Command::new("cc");
-            compile.args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(&source);
-            let output = compile.output().context("cc does not start")?;
-            ensure!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
+        let library = preload::library(folder, "clock", include_str!("preload/ahead.c"))?;
         let clock = Self { library, setting: folder.join(format!("clock-of-{name}")) };
         clock.set(0)?;
         Ok(clock)
@@ -44,20 +36,31 @@ impl Clock {
         Ok(file.write_all_at(&(ahead_ms * 1000).to_ne_bytes(), 0)?)
     }
 
-    /// What is in the environment of a process that goes by it.
-    pub fn environment(&self) -> [(&'static str, OsString); 2] {
-        [("LD_PRELOAD", self.library.clone().into()), ("STANDBY_TESTBED_CLOCK", self.setting.clone().into())]
+    /// What is to be preloaded into a process that goes by it.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
+    /// And what is in its environment.
+    pub fn variable(&self) -> (&'static str, OsString) {
+        ("STANDBY_TESTBED_CLOCK", self.setting.clone().into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::time::{SystemTime, UNIX_EPOCH};
+
+    use anyhow::ensure;
 
     use super::*;
 
     fn seconds_told(clock: &Clock) -> Result<i64> {
-        let output = Command::new("date").arg("+%s").envs(clock.environment()).output()?;
+        let output = Command::new("date")
+            .arg("+%s")
+            .envs([preload::variable([clock.library()]), clock.variable()])
+            .output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
     }
 

@@ -1,9 +1,12 @@
-//! A small disk of its own, for what happens when it is full.
+//! Disks that are small, for what happens when one is full, and disks that fail.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::preload;
 
 /// A filesystem in memory. Gone when dropped.
 #[derive(Debug)]
@@ -50,5 +53,67 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: whoever still has a file open there may go on until it ends.
         let _ = Command::new("umount").arg("-l").arg(&self.folder).output();
+    }
+}
+
+/// A disk on which, while it is broken, no `.fs` file can be synced ([`preload`](crate::preload)).
+#[derive(Clone, Debug)]
+pub struct FailingDisk {
+    library: PathBuf,
+    mark: PathBuf,
+}
+
+impl FailingDisk {
+    /// A disk that is well, with its files in this folder. Each needs a name of its own.
+    ///
+    /// # Errors
+    /// There is no C compiler; the error says so.
+    pub fn new(folder: &Path, name: &str) -> Result<Self> {
+        let library = preload::library(folder, "unsynced", include_str!("preload/unsynced.c"))?;
+        Ok(Self { library, mark: folder.join(format!("disk-of-{name}-is-broken")) })
+    }
+
+    /// From now on syncs fail.
+    pub fn break_it(&self) -> Result<()> {
+        Ok(std::fs::write(&self.mark, "")?)
+    }
+
+    /// They do not any more.
+    pub fn mend(&self) -> Result<()> {
+        std::fs::remove_file(&self.mark).context("the disk is not broken")
+    }
+
+    /// What is to be preloaded into a process that has this disk.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
+    /// And what is in its environment.
+    pub fn variable(&self) -> (&'static str, OsString) {
+        ("STANDBY_TESTBED_DISK", self.mark.clone().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_cannot_sync_its_data_while_its_disk_is_broken() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let disk = FailingDisk::new(folder.path(), "a")?;
+        let syncs = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "")?;
+            let mut sync = Command::new("sync");
+            sync.arg("--data").arg(path).envs([preload::variable([disk.library()]), disk.variable()]);
+            Ok::<_, anyhow::Error>(sync.output()?.status.success())
+        };
+        ensure!(syncs("Data.fs")?);
+        disk.break_it()?;
+        ensure!(!syncs("Data.fs")? && syncs("Data.fs.control.redb")?);
+        disk.mend()?;
+        ensure!(syncs("Data.fs")? && disk.mend().is_err());
+        Ok(())
     }
 }

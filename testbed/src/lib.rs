@@ -20,6 +20,7 @@ pub mod namespace;
 pub mod network;
 pub mod place;
 pub mod poll;
+pub mod preload;
 pub mod rude;
 pub mod scenario;
 pub mod script;

@@ -41,15 +41,18 @@ impl Step {
             | Self::Thaw(who)
             | Self::FillDisk(who)
             | Self::FreeDisk(who)
+            | Self::BreakDisk(who)
+            | Self::MendDisk(who)
             | Self::SetClock(who, _)
             | Self::Quiet(who)
             | Self::Wake(who) => who.iter().collect(),
             Self::CutOff(cut) => cut.who.iter().collect(),
             Self::Switchover(to) => to.iter().collect(),
             Self::WaitUntil(condition, _) | Self::Throughout(_, condition) => match condition {
-                Condition::IsPrimary(who, _) | Condition::IsMissed(who) | Condition::ClockIsOff(who) => {
-                    vec![who]
-                }
+                Condition::IsPrimary(who, _)
+                | Condition::IsMissed(who)
+                | Condition::ClockIsOff(who)
+                | Condition::DiskHasFailed(who) => vec![who],
                 _ => Vec::new(),
             },
             Self::Heal | Self::Wait(_) | Self::WaitUpTo(_) => Vec::new(),

@@ -24,6 +24,7 @@ pub(super) enum Asked {
     CommitsAreRefused,
     IsMissed(usize),
     ClockIsOff(usize),
+    DiskHasFailed(usize),
 }
 
 /// Looks whether a condition holds, again and again.
@@ -79,6 +80,8 @@ impl Watch {
                 let view = status(stage, *node).and_then(|status| status.view);
                 view.is_some_and(|view| view.clock_off)
             }
+            Asked::DiskHasFailed(node) => status(stage, *node)
+                .is_some_and(|status| status.storages.iter().any(|storage| storage.failure.is_some())),
         }
     }
 

@@ -109,6 +109,10 @@ pub enum Step {
     FillDisk(Vec<Who>),
     /// There is again.
     FreeDisk(Vec<Who>),
+    /// Its data cannot be made durable any more.
+    BreakDisk(Vec<Who>),
+    /// It can again.
+    MendDisk(Vec<Who>),
     /// Its wall clock is so many milliseconds ahead of what it would be; negative: behind.
     SetClock(Vec<Who>, i64),
     /// It neither hears nor answers anybody.
@@ -174,6 +178,8 @@ pub enum Condition {
     IsMissed(Who),
     /// It says of its clock that it is off.
     ClockIsOff(Who),
+    /// It says of its disk that it has failed.
+    DiskHasFailed(Who),
 }
 
 /// Something that must hold at the end. That what clients were told is honest must always hold.

@@ -11,6 +11,8 @@ pub struct Needs {
     pub disks: BTreeSet<usize>,
     /// Clocks that can be set, for all nodes.
     pub clocks: bool,
+    /// Disks that can fail, for all nodes.
+    pub failing_disks: bool,
 }
 
 impl Needs {
@@ -21,6 +23,7 @@ impl Needs {
             match &line.what {
                 Step::CutOff(_) => needs.network = true,
                 Step::SetClock(..) => needs.clocks = true,
+                Step::BreakDisk(_) => needs.failing_disks = true,
                 Step::FillDisk(who) => {
                     for who in who {
                         match who {
@@ -40,7 +43,7 @@ impl Needs {
         let needs = [
             (self.network, "network namespaces"),
             (!self.disks.is_empty(), "small disks"),
-            (self.clocks, "a C compiler"),
+            (self.clocks || self.failing_disks, "a C compiler"),
         ];
         let told: Vec<&str> =
             needs.iter().filter(|(is_needed, _)| *is_needed).map(|(_, what)| *what).collect();

@@ -108,6 +108,12 @@ impl Grammar<'_> {
         if words.take("free the disk of") {
             return Ok(Step::FreeDisk(self.group(words)?));
         }
+        if words.take("break the disk of") {
+            return Ok(Step::BreakDisk(self.group(words)?));
+        }
+        if words.take("mend the disk of") {
+            return Ok(Step::MendDisk(self.group(words)?));
+        }
         if words.take("cut off") {
             return self.cut(words).map(Step::CutOff);
         }
@@ -144,7 +150,7 @@ impl Grammar<'_> {
         }
         words.expected(
             "a step: kill, stop, start, restart, freeze, thaw, quiet, wake, cut off, heal, fill the disk of, \
-             free the disk of, the clock of, switchover, wait, wait until, wait up to or for",
+             free the disk of, break the disk of, mend the disk of, the clock of, switchover, wait, wait until, wait up to or for",
         )
     }
 
@@ -202,6 +208,11 @@ impl Grammar<'_> {
             words.must("is seen to be wrong")?;
             return Ok(Condition::ClockIsOff(who));
         }
+        if words.take("the disk of") {
+            let who = self.one(words)?;
+            words.must("has failed")?;
+            return Ok(Condition::DiskHasFailed(who));
+        }
         let names = phrases_of(&[
             "there is a primary",
             "there is another primary",
@@ -215,6 +226,7 @@ impl Grammar<'_> {
             "commits are refused",
             "NODE is missed",
             "the clock of NODE is seen to be wrong",
+            "the disk of NODE has failed",
         ]);
         let before = words.clone();
         let Ok(who) = self.one(words) else { return before.expected(&format!("what must hold: {names}")) };

@@ -57,6 +57,12 @@ fn every_step_is_understood() {
         ("wake d", S::Wake(d())),
         ("fill the disk of d", S::FillDisk(d())),
         ("free the disk of d", S::FreeDisk(d())),
+        ("break the disk of d", S::BreakDisk(d())),
+        ("mend the disk of d", S::MendDisk(d())),
+        (
+            "wait until the disk of d has failed, at most 10 s",
+            S::WaitUntil(Has::DiskHasFailed(Who::Node(2)), ten),
+        ),
         ("cut off d", cut(d(), CutWay::Both, false)),
         ("cut off what d sends", cut(d(), CutWay::Sent, false)),
         (
@@ -216,6 +222,8 @@ fn what_a_scenario_needs_is_known_before_it_is_run() {
     assert_eq!(of("fill the disk of b").disks, [1].into());
     assert_eq!(of("fill the disk of the primary").disks, (0..4).collect());
     assert!(of("the clock of a is 1 s ahead").clocks);
+    assert!(of("break the disk of a").failing_disks);
+    assert_eq!(of("break the disk of a").told(), "a C compiler");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -8,8 +9,9 @@ use super::needs::Needs;
 use crate::clock::Clock;
 use crate::cluster::Node;
 use crate::decided::cluster_and_witnesses;
-use crate::disk::SmallDisk;
+use crate::disk::{FailingDisk, SmallDisk};
 use crate::network::{Distance, Network};
+use crate::preload;
 
 /// How large a small disk is, and how much of a full one is left, in bytes.
 const DISK_BYTES: u64 = 96 << 20;
@@ -21,6 +23,7 @@ pub(super) struct Facilities {
     network: Option<Network>,
     disks: BTreeMap<usize, SmallDisk>,
     clocks: Vec<Clock>,
+    failing_disks: Vec<FailingDisk>,
 }
 
 impl Facilities {
@@ -44,11 +47,24 @@ impl Facilities {
         }
         let clocks = scenario.nodes.iter().filter(|_| needs.clocks);
         let clocks = clocks.map(|node| Clock::new(folder, &node.name)).collect::<Result<_>>();
+        let failing = scenario.nodes.iter().filter(|_| needs.failing_disks);
+        let failing = failing.map(|node| FailingDisk::new(folder, &node.name)).collect::<Result<_>>();
         Ok(Self {
             network: network.transpose()?,
             disks,
             clocks: clocks.context("no clock can be made that differs from the machine's")?,
+            failing_disks: failing.context("no disk can be made that fails")?,
         })
+    }
+
+    /// What is in the environment of a node.
+    fn environment(&self, number: usize) -> Vec<(&'static str, OsString)> {
+        let (clock, disk) = (self.clocks.get(number), self.failing_disks.get(number));
+        let libraries = clock.map(Clock::library).into_iter().chain(disk.map(FailingDisk::library));
+        let libraries: Vec<&Path> = libraries.collect();
+        let preloaded = (!libraries.is_empty()).then(|| preload::variable(libraries));
+        let own = clock.map(Clock::variable).into_iter().chain(disk.map(FailingDisk::variable));
+        preloaded.into_iter().chain(own).collect()
     }
 }
 
@@ -100,10 +116,8 @@ impl Stage {
             if let Some(disk) = facilities.disks.get(&number) {
                 node.set_disk(disk.folder());
             }
-            if let Some(clock) = facilities.clocks.get(number) {
-                for (name, value) in clock.environment() {
-                    node.set_variable(name, value);
-                }
+            for (name, value) in facilities.environment(number) {
+                node.set_variable(name, value);
             }
             Ok(())
         };
@@ -185,6 +199,11 @@ impl Stage {
 
     pub(super) fn set_clock(&self, number: usize, ahead_ms: i64) -> Result<()> {
         self.facilities.clocks.get(number).context("it has no clock of its own")?.set(ahead_ms)
+    }
+
+    /// The disk that can fail.
+    pub(super) fn disk(&self, number: usize) -> Result<&FailingDisk> {
+        self.facilities.failing_disks.get(number).context("it has no disk that can fail")
     }
 
     /// Stops all that run.

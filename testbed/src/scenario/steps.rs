@@ -66,6 +66,8 @@ impl Actor {
             Step::Thaw(who) => self.each(who, Stage::thaw),
             Step::FillDisk(who) => self.each(who, Stage::fill_disk),
             Step::FreeDisk(who) => self.each(who, Stage::free_disk),
+            Step::BreakDisk(who) => self.each(who, |stage, node| stage.disk(node)?.break_it()),
+            Step::MendDisk(who) => self.each(who, |stage, node| stage.disk(node)?.mend()),
             Step::SetClock(who, ahead) => self.each(who, |stage, node| stage.set_clock(node, *ahead)),
             Step::Quiet(who) => self.each(who, |stage, node| quieten(stage, node, QUIET_SECONDS)),
             Step::Wake(who) => self.each(who, |stage, node| quieten(stage, node, 0.0)),
@@ -231,6 +233,7 @@ impl Actor {
             Condition::CommitsAreRefused => Asked::CommitsAreRefused,
             Condition::IsMissed(who) => Asked::IsMissed(self.one(who)?),
             Condition::ClockIsOff(who) => Asked::ClockIsOff(self.one(who)?),
+            Condition::DiskHasFailed(who) => Asked::DiskHasFailed(self.one(who)?),
             Condition::EveryClientWrites => bail!("clients write now and then, and not all the while"),
         })
     }

@@ -103,6 +103,9 @@ impl Member {
                     self.done.refused.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(LATER).await;
                 }
+                Err(Error::Refused(refused)) if is_for_a_failed_disk(&refused) => {
+                    tokio::time::sleep(LATER).await;
+                }
                 Err(error) => bail!("client {}: {error}", self.number),
             }
             if self.told.borrow().stop {
@@ -163,6 +166,11 @@ impl Member {
         self.done.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Whether a disk has failed, and the primary has not let go of its clients yet.
+fn is_for_a_failed_disk(refused: &Refused) -> bool {
+    refused.to_string().contains("the storage does not commit any more")
 }
 
 /// Whether a disk is full, or a file must not grow.

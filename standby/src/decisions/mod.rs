@@ -7,6 +7,7 @@
 //! | [`charter`] | which log a node takes part in |
 //! | [`founding`] | beginning one |
 //! | [`raft`] | one node's part in deciding |
+//! | `members` | who takes part |
 //! | [`network`], [`mod@line`] | what voters say to each other, on peer connections |
 //! | [`log`] | the log in it: entries, the vote |
 //! | [`state`] | what the applied entries amount to, and snapshots of that |
@@ -16,6 +17,7 @@ pub mod control;
 pub mod founding;
 pub mod line;
 pub mod log;
+mod members;
 pub mod network;
 pub mod raft;
 pub mod state;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{BasicNode, ChangeMembers, Config, Raft, SnapshotPolicy};
+use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
@@ -55,7 +55,7 @@ const QUESTIONS_MAX: usize = 1024;
 /// The decided log, as one node takes part in it. Clones are the same.
 #[derive(Clone)]
 pub struct Decisions {
-    raft: Raft<Types>,
+    pub(super) raft: Raft<Types>,
     me: NodeId,
     lines: Lines,
     standing: Arc<dyn Fn() -> Standing + Send + Sync>,
@@ -67,6 +67,8 @@ pub struct Decisions {
     refusals: Arc<Mutex<Refusals>>,
     /// Places for questions that are being answered.
     answers: Arc<Semaphore>,
+    /// Whoever changes who takes part.
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The log that a node takes part in was begun anew without it.
@@ -171,7 +173,9 @@ impl Decisions {
             superseded: watch::Sender::new(None),
             refusals: Arc::default(),
             answers: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            changing: Arc::default(),
         };
+        tokio::spawn(decisions.clone().complete_changes());
         Ok(Started { decisions, decided, news, orders: ordered, founding, others })
     }
 
@@ -441,65 +445,13 @@ impl Decisions {
             Err(error) => refused(error),
         }
     }
-
-    async fn admit_here(&self, Admission { node, address, votes }: Admission) -> Proposed {
-        let known = self.address_of(node);
-        if known.as_ref() != Some(&address) {
-            let moved = BTreeMap::from([(node, BasicNode::new(&address))]);
-            let told = match known {
-                // It is elsewhere now.
-                Some(_) => self.change(ChangeMembers::SetNodes(moved)).await,
-                None => match self.raft.add_learner(node, BasicNode::new(address), true).await {
-                    Ok(_) => Proposed::Decided(Effect::Changed),
-                    Err(error) => refused(error),
-                },
-            };
-            if !matches!(told, Proposed::Decided(_)) {
-                return told;
-            }
-        }
-        match (votes, self.is_voter(node)) {
-            (true, false) => self.change(ChangeMembers::AddVoterIds([node].into())).await,
-            (false, true) => self.change(ChangeMembers::RemoveVoters([node].into())).await,
-            _ => Proposed::Decided(Effect::Changed),
-        }
-    }
-
-    /// Two changes: a node that votes is first one that does not.
-    async fn dismiss_here(&self, node: NodeId) -> Proposed {
-        if self.is_voter(node) {
-            let told = self.change(ChangeMembers::RemoveVoters([node].into())).await;
-            if !matches!(told, Proposed::Decided(_)) {
-                return told;
-            }
-        }
-        if self.address_of(node).is_none() {
-            return Proposed::Decided(Effect::None);
-        }
-        self.change(ChangeMembers::RemoveNodes([node].into())).await
-    }
-
-    /// Changes who is told and who votes, where this node leads. Nodes that vote no longer are still told.
-    async fn change(&self, change: ChangeMembers<NodeId, BasicNode>) -> Proposed {
-        match self.raft.change_membership(change, true).await {
-            Ok(_) => Proposed::Decided(Effect::Changed),
-            Err(error) => refused(error),
-        }
-    }
-
-    /// Whether its vote counts.
-    pub fn is_voter(&self, node: NodeId) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        metrics.membership_config.membership().voter_ids().any(|voter| voter == node)
-    }
 }
 
 /// What a node that was removed is told.
 pub const GONE: &str =
     "this node was removed from the cluster: without its file ….control.redb it comes as a new one";
 
-fn refused(error: RaftError<NodeId, ClientWriteError<NodeId, BasicNode>>) -> Proposed {
+pub(super) fn refused(error: RaftError<NodeId, ClientWriteError<NodeId, BasicNode>>) -> Proposed {
     match error.forward_to_leader() {
         Some(forward) => {
             Proposed::Elsewhere(forward.leader_id.zip(forward.leader_node.clone().map(|node| node.addr)))

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::founding::{Founding, found};
 use super::line::{CHANNEL, CHANNEL_OPTIONS};
+use super::members::is_joint;
 use super::network::Admission;
 use super::raft::{Decisions, NotDecided, Pace, Started};
 use super::state::News;
@@ -203,4 +204,72 @@ async fn a_cluster_is_made_once() {
     a.decisions.create(&a.address).await.expect("it is new");
     let again = a.decisions.create(&a.address).await.expect_err("it is one already");
     assert!(matches!(again, NotDecided::Refused(_)), "{again}");
+}
+
+/// Asks again and again to be let in, as a node does.
+async fn come_in(decisions: Decisions, known: String, admission: Admission) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = decisions.join(&known, &admission, Duration::from_secs(2)).await {
+        assert!(Instant::now() < deadline, "{admission:?}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_come_at_the_same_time_leave_no_change_half_done() {
+    for _ in 0..3 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let founding = Founding { by: "test".into(), entries: Vec::new() };
+        found(&folder.path().join("a.redb"), 1, &founding).expect("written").expect("it is new");
+        let a = Voter::start(folder.path(), "a", "127.0.0.1:0").await;
+        a.decisions.create(&a.address).await.expect("it is new");
+        decide(&a, a.entry()).await;
+        let b = Voter::start(folder.path(), "b", "127.0.0.1:0").await;
+        let c = Voter::start(folder.path(), "c", "127.0.0.1:0").await;
+        let mut others = tokio::task::JoinSet::new();
+        for first in [1_000, 2_000, 3_000] {
+            // These do not vote, nor are they there; b asks for them.
+            let (asks, known) = (b.decisions.clone(), a.address.clone());
+            others.spawn(async move {
+                for number in first.. {
+                    let (node, address) = (NodeId(number), "127.0.0.1:1".to_owned());
+                    let _ = asks.join(&known, &Admission { node, address, votes: false }, PATIENCE).await;
+                }
+            });
+        }
+        let mut coming = tokio::task::JoinSet::new();
+        for voter in [&b, &c] {
+            coming.spawn(come_in(voter.decisions.clone(), a.address.clone(), voter.admission(true)));
+        }
+        coming.join_all().await;
+        drop(others);
+        assert!(!a.decisions.is_changing());
+        // They decide without it.
+        a.stop().await;
+        decide(&b, Entry::Pause { paused: true }).await;
+        b.stop().await;
+        c.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_somebody_has_left_half_done_is_completed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [a, b, c] = cluster(folder.path()).await;
+    let mut metrics = a.decisions.raft.metrics();
+    let leaves = openraft::ChangeMembers::RemoveVoters([c.decisions.me()].into());
+    tokio::select! {
+        biased;
+        begun = metrics.wait_for(is_joint) => drop(begun.expect("it goes on")),
+        // Whoever asks is told of the first step only after that is seen.
+        done = a.decisions.raft.change_membership(leaves, true) => drop(done.expect("it is done")),
+    }
+    let complete = async {
+        while [&a, &b]
+            .iter()
+            .any(|voter| voter.decisions.is_changing() || voter.decisions.is_voter(c.decisions.me()))
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, complete).await.expect("the second step is taken, too");
 }

@@ -216,7 +216,7 @@ fn logs(folder: &Path) -> String {
     for name in stage::NAMES {
         let log = std::fs::read_to_string(folder.join(name).join("stderr.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        let last = &lines[lines.len().saturating_sub(10)..];
+        let last = &lines[lines.len().saturating_sub(30)..];
         text.push_str(&format!("\n-- {name}\n{}", last.join("\n")));
     }
     text

@@ -47,6 +47,7 @@ scenarios! {
     cut_in_two "cut-in-two"
     cut_off_one_way "cut-off-one-way"
     cut_off_the_primary "cut-off-the-primary"
+    failing_disk "failing-disk"
     freeze_the_primary "freeze-the-primary"
     full_disk_of_a_replica "full-disk-of-a-replica"
     full_disk_of_the_primary "full-disk-of-the-primary"

@@ -1,4 +1,4 @@
-//! A wall clock of its own for a process, which can be set while that runs ([`preload`](crate::preload)). Its monotonic clocks
+//! A wall clock of its own for a process, which can be set while that runs ([`preload`]). Its monotonic clocks
 //! stay right.
 
 use std::ffi::OsString;

@@ -56,7 +56,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A disk on which, while it is broken, no `.fs` file can be synced ([`preload`](crate::preload)).
+/// A disk on which, while it is broken, no `.fs` file can be synced ([`preload`]).
 #[derive(Clone, Debug)]
 pub struct FailingDisk {
     library: PathBuf,
